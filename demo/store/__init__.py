@@ -1,0 +1,1 @@
+"""Store API: products, stores, stock levels and sales."""
