@@ -1,0 +1,29 @@
+//! The ground truth for tests and tools: real servers, a load generator with its own clock,
+//! and a strict reader of the Prometheus text format.
+//!
+//! Durations are seconds (`f64`) or [`std::time::Duration`]; sizes are bytes; quantiles are in 0..=1.
+
+pub mod http;
+pub mod load;
+pub mod process;
+pub mod random;
+pub mod scrape;
+pub mod servers;
+pub mod store;
+pub mod temp_dir;
+
+pub use http::{Client, Request, Response};
+pub use load::{Record, Records, Shot, closed_loop, run_stages};
+pub use process::{Server, free_port};
+pub use random::Random;
+pub use scrape::Scrape;
+pub use servers::{Vigie, nginx, python_app, uvicorn_store, vigie};
+pub use temp_dir::TempDir;
+
+use std::collections::BTreeMap;
+
+/// What a request is counted under: (handler, method, status). Status 0 is "no valid status".
+pub type CountKey = (String, String, u16);
+
+/// Numbers of requests. [`Records::counts`] and [`Scrape::requests`] both give this type, to compare.
+pub type Counts = BTreeMap<CountKey, u64>;

@@ -1,0 +1,160 @@
+//! A strict reader of the Prometheus text format 0.0.4, with the queries that tests ask.
+
+mod check;
+mod parse;
+mod quantile;
+
+use crate::Counts;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// Label name to value.
+pub type Labels = BTreeMap<String, String>;
+
+/// The counter that [`Scrape::requests`] reads.
+pub const REQUESTS: &str = "http_requests_total";
+/// The histogram of request durations, in seconds.
+pub const DURATION: &str = "http_request_duration_seconds";
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("line {line}: {problem}")]
+pub struct ParseError {
+    /// From 1. For a problem of a whole family, the line of its TYPE.
+    pub line: usize,
+    pub problem: String,
+}
+
+/// Several samples match where one was asked for.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{matches} samples of {name} match")]
+pub struct Ambiguous {
+    pub name: String,
+    pub matches: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    Untyped,
+}
+
+/// A family: what `# HELP` and `# TYPE` say. Its samples are in [`Scrape::samples`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family {
+    pub name: String,
+    pub kind: Kind,
+    /// Empty if there is no HELP line.
+    pub help: String,
+    line: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// As written: with `_bucket`, `_sum` or `_count` for a histogram.
+    pub name: String,
+    pub labels: Labels,
+    pub value: f64,
+}
+
+impl Sample {
+    /// Whether it has all these labels, and perhaps others. An absent label equals the empty string.
+    fn has(&self, labels: &[(&str, &str)]) -> bool {
+        labels
+            .iter()
+            .all(|(name, value)| self.labels.get(*name).map_or("", String::as_str) == *value)
+    }
+}
+
+/// A parsed and checked exposition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scrape {
+    families: Vec<Family>,
+    samples: Vec<Sample>,
+}
+
+impl Scrape {
+    /// Parses a whole exposition. Besides bad syntax it refuses: a sample without a TYPE before it, a sample
+    /// twice, a family in several pieces, a counter below 0, and a histogram whose buckets are unordered,
+    /// not cumulative, without +Inf or at odds with `_count`.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let scrape = parse::parse(text)?;
+        check::histograms(&scrape)?;
+        Ok(scrape)
+    }
+
+    /// The families, in the order of the text.
+    pub fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// The family of that name.
+    pub fn family(&self, name: &str) -> Option<&Family> {
+        self.families.iter().find(|family| family.name == name)
+    }
+
+    /// All samples of that name, in the order of the text.
+    pub fn samples<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
+        self.samples
+            .iter()
+            .filter(move |sample| sample.name == name)
+    }
+
+    /// The value of the one sample with these labels (it may have others); `None` if there is none.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Ambiguous> {
+        let values: Vec<f64> = self
+            .matching(name, labels)
+            .map(|sample| sample.value)
+            .collect();
+        match values[..] {
+            [] => Ok(None),
+            [value] => Ok(Some(value)),
+            _ => Err(Ambiguous {
+                name: name.to_owned(),
+                matches: values.len(),
+            }),
+        }
+    }
+
+    /// The values of all samples with these labels, added up; 0 if there is none.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        // Not Iterator::sum: without samples it gives -0.
+        self.matching(name, labels)
+            .fold(0.0, |sum, sample| sum + sample.value)
+    }
+
+    /// The requests counted for the service on a port. A status label that is no number counts as 0, which no
+    /// correct exporter gives.
+    pub fn requests(&self, port: u16) -> Counts {
+        let mut counts = Counts::new();
+        for sample in self.matching(REQUESTS, &[("port", &port.to_string())]) {
+            let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+            let status = label("status").parse().unwrap_or(0);
+            *counts
+                .entry((label("handler"), label("method"), status))
+                .or_default() += sample.value as u64;
+        }
+        counts
+    }
+
+    /// A quantile of the histogram `name` (without suffix), summed over all series with these labels, as
+    /// `histogram_quantile(q, sum by (le) (…))` gives it; `None` where that is NaN, as without observations.
+    pub fn quantile(&self, name: &str, labels: &[(&str, &str)], q: f64) -> Option<f64> {
+        let buckets = quantile::summed(self.matching(&format!("{name}_bucket"), labels));
+        quantile::of_buckets(&buckets, q)
+    }
+
+    fn matching<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = &'a Sample> {
+        self.samples(name).filter(move |sample| sample.has(labels))
+    }
+}
+
+#[cfg(test)]
+mod tests;
