@@ -1,0 +1,186 @@
+//! The kernel's own structures: sockets, tasks, registers.
+//!
+//! rustc emits no relocations for the offsets of kernel types. User space looks them up in the running kernel's BTF and
+//! writes them into the constants below before it loads the programs. The verifier then sees plain loads at known
+//! places of typed pointers, and checks each of them.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_SK_STORAGE_GET_F_CREATE,
+    btf_maps::SkStorage,
+    helpers::generated::{bpf_get_current_task_btf, bpf_sk_storage_get, bpf_skc_to_tcp_sock, bpf_task_pt_regs},
+};
+use vigie_ebpf::types::{Connection, Lost, PROCESS_BLOCK, Pieces, SERVICE_UNKNOWN};
+
+use crate::maps::{CONNECTIONS, PIECES, PORTS, PROCESSES, lost};
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        $(
+            $(#[$doc])*
+            #[unsafe(no_mangle)]
+            pub static $name: Global<u32> = Global::new(0);
+        )*
+    };
+}
+
+offsets! {
+    /// `struct sock`: `__sk_common.skc_num`, the local port.
+    SOCK_NUM,
+    /// `struct sock`: `__sk_common.skc_state`.
+    SOCK_STATE,
+    /// `struct tcp_sock`: `rcv_nxt`, the sequence number after the last byte received.
+    TCP_RCV_NXT,
+    /// `struct tcp_sock`: `copied_seq`, the sequence number after the last byte read.
+    TCP_COPIED_SEQ,
+    /// `struct task_struct`: `pid`, the thread's id.
+    TASK_PID,
+    /// `struct task_struct`: `tgid`, the process's id.
+    TASK_TGID,
+    /// `struct task_struct`: `sched_info.run_delay`.
+    TASK_RUN_DELAY,
+    /// `struct task_struct`: `se.sum_exec_runtime`.
+    TASK_RUNTIME,
+    /// `struct task_struct`: `nvcsw`.
+    TASK_NVCSW,
+    /// `struct task_struct`: `__state`, 0 when the thread is runnable.
+    TASK_STATE,
+    /// `struct task_struct`: `on_rq`.
+    TASK_ON_RQ,
+    /// `struct task_struct`: `thread_info.cpu`.
+    TASK_CPU,
+    /// `struct pt_regs`: the number of the system call.
+    REGS_SYSCALL,
+    /// `struct pt_regs`: the system call's second argument.
+    REGS_SECOND,
+    /// `struct pt_regs`: the system call's third argument.
+    REGS_THIRD,
+}
+
+const TCP_ESTABLISHED: u8 = 1;
+const TCP_CLOSE_WAIT: u8 = 8;
+
+/// Loads a member of a kernel structure.
+///
+/// # Safety
+///
+/// `base` is a pointer that the verifier knows the type of, and `offset` the place of a member of type `T` in it.
+#[inline(always)]
+pub unsafe fn load<T: Copy>(base: *const c_void, offset: &Global<u32>) -> T {
+    // SAFETY: by this function's contract, and checked by the verifier.
+    unsafe { base.byte_add(offset.load() as usize).cast::<T>().read_volatile() }
+}
+
+/// The local port of a socket, in host byte order.
+#[inline(always)]
+pub fn port(sock: *const c_void) -> u16 {
+    // SAFETY: `skc_num` is an unsigned short.
+    unsafe { load(sock, &SOCK_NUM) }
+}
+
+/// The sequence number after the last byte received, if this is a TCP socket.
+#[inline(always)]
+pub fn received_up_to(sock: *const c_void) -> Option<u32> {
+    // SAFETY: the helper takes any socket, and says which it is.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sock.cast_mut()) }.cast::<c_void>();
+    // SAFETY: `rcv_nxt` is a u32.
+    (!tcp.is_null()).then(|| unsafe { load(tcp, &TCP_RCV_NXT) })
+}
+
+/// The sequence number after the last byte that the application read, if this is a TCP socket.
+#[inline(always)]
+pub fn read_up_to(sock: *const c_void) -> Option<u32> {
+    // SAFETY: the helper takes any socket, and says which it is.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sock.cast_mut()) }.cast::<c_void>();
+    // SAFETY: `copied_seq` is a u32.
+    (!tcp.is_null()).then(|| unsafe { load(tcp, &TCP_COPIED_SEQ) })
+}
+
+/// The registers with which the current task entered the kernel.
+#[inline(always)]
+pub fn registers() -> *const c_void {
+    // SAFETY: the helpers have no preconditions.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as *const c_void }
+}
+
+#[inline(always)]
+fn storage<T>(map: &SkStorage<T>, sock: *const c_void, flags: u64) -> Option<&'static mut T> {
+    let map = core::ptr::from_ref(map).cast_mut().cast();
+    // SAFETY: the helper takes a pointer to the map and any full socket; a new value is zeroed, which is a valid one.
+    let value = unsafe { bpf_sk_storage_get(map, sock.cast_mut(), core::ptr::null_mut(), flags) };
+    // SAFETY: the value lives as long as the socket, which the kernel holds for the length of this program.
+    unsafe { value.cast::<T>().as_mut() }
+}
+
+/// The state of a connection that is watched.
+#[inline(always)]
+pub fn connection(sock: *const c_void) -> Option<&'static mut Connection> {
+    storage(&CONNECTIONS, sock, 0)
+}
+
+/// Starts to watch a connection.
+#[inline(always)]
+pub fn watch(sock: *const c_void) -> Option<&'static mut Connection> {
+    let connection = storage(&CONNECTIONS, sock, BPF_SK_STORAGE_GET_F_CREATE as u64);
+    match &connection {
+        Some(_) => {}
+        None => lost(Lost::NoSocketState),
+    }
+    connection
+}
+
+/// Starts to watch a connection that is older than Vigie, if it may be a server's.
+#[inline(always)]
+pub fn adopt(sock: *const c_void) -> Option<&'static mut Connection> {
+    let port = port(sock) as usize;
+    let ports = PORTS.get(0)?;
+    if (ports[(port >> 6) & 1023] >> (port & 63)) & 1 == 0 {
+        return None;
+    }
+    // SAFETY: `skc_state` is a byte.
+    let state: u8 = unsafe { load(sock, &SOCK_STATE) };
+    if state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT {
+        return None;
+    }
+    watch(sock)
+}
+
+/// The state of the byte-wise parsers of a connection.
+#[inline(always)]
+pub fn pieces(sock: *const c_void) -> Option<&'static mut Pieces> {
+    let pieces = storage(&PIECES, sock, BPF_SK_STORAGE_GET_F_CREATE as u64);
+    match &pieces {
+        Some(_) => {}
+        None => lost(Lost::NoSocketState),
+    }
+    pieces
+}
+
+/// The entry of a process in the process table.
+#[inline(always)]
+fn entry(process: u32) -> Option<*mut u16> {
+    let block = PROCESSES.get_ptr_mut(process / PROCESS_BLOCK as u32)?;
+    // SAFETY: the remainder is a place of the block.
+    Some(unsafe { block.cast::<u16>().add(process as usize & (PROCESS_BLOCK - 1)) })
+}
+
+/// The service of a process.
+#[inline(always)]
+pub fn service(process: u32) -> u16 {
+    match entry(process) {
+        // SAFETY: the pointer is to an element of the map.
+        Some(entry) => unsafe { entry.read_volatile() },
+        None => SERVICE_UNKNOWN,
+    }
+}
+
+/// Changes the service of a process.
+#[inline(always)]
+pub fn set_service(process: u32, service: u16) {
+    if let Some(entry) = entry(process) {
+        // SAFETY: as above. A store of two bytes is atomic.
+        unsafe { entry.write_volatile(service) };
+    }
+}

@@ -1,0 +1,24 @@
+//! What the kernel side of Vigie knows, without the kernel.
+//!
+//! The eBPF programs (the binary of this package) are thin: they fetch bytes and times, and hand them to the logic
+//! here. This library compiles for the host as well, so that the code that runs in the kernel is the code that
+//! `cargo test` and the fuzzer run. Nothing here allocates, panics or recurses, and every loop has a constant bound:
+//! the verifier of the kernel has to be able to follow it.
+//!
+//! - [`types`]: what travels between the kernel and user space.
+//! - [`request`]: from bytes to a request line; [`response`]: from bytes to a status and the length of a body;
+//!   [`chunked`]: where a chunked body ends.
+//! - [`path`]: from a path to its shape, in which identifiers are collapsed.
+//! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
+
+#![cfg_attr(not(any(test, feature = "user")), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+
+pub mod arrivals;
+pub mod bytes;
+pub mod chunked;
+pub mod method;
+pub mod path;
+pub mod request;
+pub mod response;
+pub mod types;

@@ -1,0 +1,97 @@
+//! Every map of the eBPF programs.
+
+use aya_ebpf::{
+    btf_maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage},
+    macros::btf_map,
+};
+use vigie_ebpf::{
+    bytes::BUFFER,
+    types::{
+        BOUNDS, CPUS, CachedPath, Connection, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, SERVICES, SchedValue, SeriesKey, SeriesValue,
+        ShapeKey, Stint,
+    },
+};
+
+const BPF_F_NO_PREALLOC: usize = 1;
+const BPF_F_MMAPABLE: usize = 1 << 10;
+
+/// How many raw paths are remembered on each CPU; a power of two.
+pub const CACHED_PATHS: usize = 2048;
+
+/// The state of each watched connection. It lives with the socket and dies with it.
+#[btf_map]
+pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
+
+/// The state of the byte-wise parsers, for connections that need them.
+#[btf_map]
+pub static PIECES: SkStorage<Pieces> = SkStorage::new();
+
+/// The service of each process, by process id. Its size is the host's `pid_max`, set by the loader.
+#[btf_map]
+pub static PROCESSES: Array<[u16; PROCESS_BLOCK], 131_072, BPF_F_MMAPABLE> = Array::new();
+
+/// One bit for each TCP port that somebody listened on when Vigie started: whose connections may be older than Vigie.
+#[btf_map]
+pub static PORTS: Array<[u64; 1024], 1> = Array::new();
+
+/// Whether a service has as many routes as it may have (1), by service number.
+#[btf_map]
+pub static FULL: Array<u32, SERVICES> = Array::new();
+
+/// The bounds of the latency histogram, in nanoseconds.
+#[btf_map]
+pub static LATENCY_BOUNDS: Array<[u64; BOUNDS], 1> = Array::new();
+
+/// The requests. Only user space makes entries.
+#[btf_map]
+pub static SERIES: PerCpuHashMap<SeriesKey, SeriesValue, 65_536, BPF_F_NO_PREALLOC> = PerCpuHashMap::new();
+
+/// The routes that user space taught.
+#[btf_map]
+pub static SHAPES: LruHashMap<ShapeKey, u32, 16_384> = LruHashMap::new();
+
+/// The raw paths that were seen lately: a direct-mapped cache, so that only one CPU's programs ever touch an entry.
+#[btf_map]
+pub static CACHE: PerCpuArray<CachedPath, CACHED_PATHS> = PerCpuArray::new();
+
+/// The scheduler's books, by service number.
+#[btf_map]
+pub static SCHED: PerCpuArray<SchedValue, SERVICES> = PerCpuArray::new();
+
+/// The thread that runs on this CPU.
+#[btf_map]
+pub static STINT: PerCpuArray<Stint, 1> = PerCpuArray::new();
+
+/// How many threads run or wait on each CPU. User space clears it, and has the iterator fill it.
+#[btf_map]
+pub static RUNNABLE: Array<u32, CPUS> = Array::new();
+
+/// What the parsers of `parsers.rs` have found.
+#[btf_map]
+pub static PARSED: PerCpuArray<Parsed, 1> = PerCpuArray::new();
+
+/// Where a system call's bytes are copied to. Receiving and sending cannot interrupt one another on a CPU in a way that
+/// lets both run: they have a buffer each.
+#[btf_map]
+pub static RECEIVED: PerCpuArray<[u8; BUFFER], 1> = PerCpuArray::new();
+
+/// As [`RECEIVED`].
+#[btf_map]
+pub static SENT: PerCpuArray<[u8; BUFFER], 1> = PerCpuArray::new();
+
+/// What could not be seen, matched or kept, by reason.
+#[btf_map]
+static LOST_COUNTS: PerCpuArray<u64, LOST> = PerCpuArray::new();
+
+/// What user space has to hear of, as it happens.
+#[btf_map]
+pub static EVENTS: RingBuf<u64, 1_048_576> = RingBuf::new();
+
+/// Counts something that could not be seen, matched or kept.
+#[inline(always)]
+pub fn lost(reason: Lost) {
+    if let Some(count) = LOST_COUNTS.get_ptr_mut(reason as u32) {
+        // SAFETY: the pointer is to this CPU's element of the map.
+        unsafe { *count += 1 };
+    }
+}

@@ -1,0 +1,138 @@
+//! The programs: one for each hook, each no more than the way to a handler.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use aya_log_ebpf::debug;
+use vigie_ebpf::types::{SERVICE_UNKNOWN, event, stage};
+
+use crate::{
+    kernel::{TASK_PID, TASK_TGID, adopt, connection, load, port, received_up_to, service, set_service, watch},
+    receive::received,
+    report::{abort, finish, meet},
+    schedule::{switched, visited},
+    send::sent,
+};
+
+const TCP_ESTABLISHED: i32 = 1;
+const TCP_SYN_RECV: i32 = 3;
+const TCP_FIN_WAIT1: i32 = 4;
+const TCP_CLOSE: i32 = 7;
+const TCP_LAST_ACK: i32 = 9;
+const TCP_LISTEN: i32 = 10;
+
+/// `sk_data_ready(const struct sock *sk)`: data was queued, a reader would now get it.
+#[btf_tracepoint(function = "sk_data_ready")]
+pub fn vigie_ready(ctx: BtfTracePointContext) {
+    let sock: *const c_void = ctx.arg(0);
+    let connection = match connection(sock) {
+        Some(connection) => Some(connection),
+        None => adopt(sock),
+    };
+    let Some(connection) = connection else {
+        return;
+    };
+    if connection.stage == stage::OPAQUE {
+        return;
+    }
+    if let Some(end) = received_up_to(sock) {
+        // SAFETY: the helper has no preconditions.
+        connection.arrivals.push(end, unsafe { bpf_ktime_get_ns() });
+    }
+}
+
+/// `sock_recv_length(struct sock *sk, int ret, int flags)`.
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn vigie_receive(ctx: BtfTracePointContext) {
+    received(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+}
+
+/// `sock_send_length(struct sock *sk, int ret, int flags)`.
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn vigie_send(ctx: BtfTracePointContext) {
+    sent(ctx.arg(0), ctx.arg(1));
+}
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn vigie_state(ctx: BtfTracePointContext) {
+    let sock: *const c_void = ctx.arg(0);
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    match new {
+        TCP_ESTABLISHED if old == TCP_SYN_RECV => {
+            if let Some(connection) = watch(sock) {
+                connection.is_whole = true;
+                debug!(&ctx, "watching a connection on port {}", port(sock));
+            }
+        }
+        TCP_LISTEN => {
+            // SAFETY: the helper has no preconditions.
+            let process = unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 };
+            meet(process, port(sock), event::LISTEN);
+            debug!(&ctx, "process {} listens on port {}", process, port(sock));
+        }
+        TCP_FIN_WAIT1 | TCP_LAST_ACK | TCP_CLOSE => close(sock),
+        _ => {}
+    }
+}
+
+/// The server has closed its side, or the connection is gone: what was open has ended.
+#[inline(always)]
+fn close(sock: *const c_void) {
+    let Some(connection) = connection(sock) else {
+        return;
+    };
+    match connection.stage {
+        // SAFETY: the helper has no preconditions.
+        stage::OPEN | stage::HEAD => abort(connection, unsafe { bpf_ktime_get_ns() }),
+        stage::LENGTH | stage::CHUNKED | stage::UNTIL_CLOSE => {
+            let (end, status) = (connection.last_send, connection.status);
+            finish(connection, end, status);
+        }
+        _ => {}
+    }
+    connection.stage = stage::OPAQUE;
+}
+
+/// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, …)`.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn vigie_switch(ctx: BtfTracePointContext) {
+    switched(ctx.arg(1), ctx.arg(2));
+}
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`: a worker is of its master's service.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn vigie_fork(ctx: BtfTracePointContext) {
+    let (parent, child): (*const c_void, *const c_void) = (ctx.arg(0), ctx.arg(1));
+    // SAFETY: both are task_structs; the members are of type `pid_t`.
+    let (parent, child, thread): (u32, u32, u32) =
+        unsafe { (load(parent, &TASK_TGID), load(child, &TASK_TGID), load(child, &TASK_PID)) };
+    if child == thread {
+        set_service(child, service(parent));
+    }
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: another program, another
+/// service.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn vigie_exec(ctx: BtfTracePointContext) {
+    let task: *const c_void = ctx.arg(0);
+    // SAFETY: `tgid` is of type `pid_t`.
+    set_service(unsafe { load(task, &TASK_TGID) }, SERVICE_UNKNOWN);
+}
+
+/// `bpf_iter/task`: called for each thread, and once without one at the end.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub fn vigie_tasks(ctx: *mut c_void) -> i32 {
+    // SAFETY: the context is `struct bpf_iter__task { meta, task }`, each padded to eight bytes.
+    let task = unsafe { ctx.cast::<*const c_void>().add(1).read() };
+    if !task.is_null() {
+        visited(task);
+    }
+    0
+}

@@ -1,0 +1,136 @@
+//! Counting a finished request, and telling user space what it has to know.
+
+use vigie_ebpf::types::{
+    Connection, Finished, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent,
+    SERVICE_IGNORED, SERVICE_PENDING, SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SeriesKey, ShapeKey, event, stage,
+};
+
+use crate::{
+    kernel::{service, set_service},
+    maps::{EVENTS, LATENCY_BOUNDS, SERIES, SHAPES, lost},
+};
+
+const NOT_FOUND: u16 = 404;
+
+/// Whether a service number is one that user space gave.
+#[inline(always)]
+pub fn is_known(service: u16) -> bool {
+    service != SERVICE_UNKNOWN && (service as usize) < SERVICES
+}
+
+/// Counts the current request of a connection, which ended at `end`, and makes the connection ready for the next.
+#[inline(always)]
+pub fn finish(connection: &mut Connection, end: u64, status: u16) {
+    connection.stage = stage::IDLE;
+    let finished = Finished {
+        duration: end.saturating_sub(connection.start),
+        request_bytes: connection.request_bytes,
+        response_bytes: connection.response_bytes,
+    };
+    let mut number = connection.service;
+    let mut route = connection.route;
+    if !is_known(number) {
+        number = service(connection.process);
+    }
+    if number == SERVICE_IGNORED {
+        return;
+    }
+    if route == ROUTE_UNKNOWN && is_known(number) {
+        route = taught(connection.shape, number);
+    }
+    if route == ROUTE_OTHER && status == NOT_FOUND {
+        route = ROUTE_NONE;
+    }
+    let key = SeriesKey {
+        route,
+        service: number,
+        port: connection.port,
+        status,
+        method: connection.method,
+        reserved: 0,
+    };
+    if let (Some(value), Some(bounds)) = (SERIES.get_ptr_mut(key), LATENCY_BOUNDS.get(0)) {
+        // SAFETY: the pointer is to this CPU's part of the entry.
+        unsafe { (*value).count(bounds, &finished) };
+        return;
+    }
+    report(connection, key, finished);
+}
+
+/// Counts the current request of a connection that is closed before it was answered.
+#[inline(always)]
+pub fn abort(connection: &mut Connection, end: u64) {
+    finish(connection, end, STATUS_ABORTED);
+}
+
+/// The route that user space taught for a shape.
+#[inline(always)]
+pub fn taught(shape: u64, service: u16) -> u32 {
+    let key = ShapeKey {
+        shape,
+        service: service as u32,
+        reserved: 0,
+    };
+    // SAFETY: the value is copied at once.
+    match unsafe { SHAPES.get(key) } {
+        Some(route) => *route,
+        None => ROUTE_UNKNOWN,
+    }
+}
+
+#[inline(never)]
+fn report(connection: &Connection, key: SeriesKey, finished: Finished) {
+    let Some(mut event) = EVENTS.reserve_untyped::<RequestEvent>(0) else {
+        lost(Lost::RingFull);
+        return;
+    };
+    event.write(RequestEvent {
+        kind: event::REQUEST,
+        process: connection.process,
+        shape: connection.shape,
+        key,
+        reserved: 0,
+        finished,
+    });
+    event.submit(0);
+}
+
+/// Tells user space of a process that it does not know, once.
+#[inline(always)]
+pub fn meet(process: u32, port: u16, kind: u32) {
+    let Some(mut event) = EVENTS.reserve_untyped::<ProcessEvent>(0) else {
+        return;
+    };
+    event.write(ProcessEvent {
+        kind,
+        process,
+        command: aya_ebpf::helpers::bpf_get_current_comm().unwrap_or_default(),
+        port,
+        reserved: [0; 6],
+    });
+    event.submit(0);
+    if kind == event::PROCESS {
+        set_service(process, SERVICE_PENDING);
+    }
+}
+
+/// Tells user space of a path whose shape it has not taught.
+#[inline(always)]
+pub fn show_path(connection: &Connection, service: u16, length: u32, copy: impl FnOnce(&mut [u8; 512])) {
+    // If there is no room, the request itself will say so, or find its route taught by then.
+    let Some(mut event) = EVENTS.reserve_untyped::<PathEvent>(0) else {
+        return;
+    };
+    let place = event.as_mut_ptr();
+    // SAFETY: the place is a reserved record of this type. Its path is written whole by `copy`.
+    unsafe {
+        (&raw mut (*place).kind).write(event::PATH);
+        (&raw mut (*place).process).write(connection.process);
+        (&raw mut (*place).shape).write(connection.shape);
+        (&raw mut (*place).length).write(length);
+        (&raw mut (*place).service).write(service);
+        (&raw mut (*place).reserved).write(0);
+        copy(&mut (*place).path);
+    }
+    event.submit(0);
+}

@@ -1,0 +1,389 @@
+//! What travels between the kernel and user space: keys, values and events.
+//!
+//! Everything here is `repr(C)` without hidden padding, so that both sides agree on every byte. Times are nanoseconds
+//! of the monotonic clock.
+
+use crate::{arrivals::Arrivals, chunked::Chunks, request, response};
+
+/// How many bounds a latency histogram may have; the bucket for everything above the last comes on top.
+pub const BOUNDS: usize = 31;
+/// How many bounds the run-queue wait histogram has.
+pub const WAIT_BOUNDS: usize = 17;
+/// The upper bounds of the run-queue wait histogram, in nanoseconds: from 5 µs to 1 s.
+pub const WAIT_BOUNDS_NS: [u64; WAIT_BOUNDS] = [
+    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000,
+    50_000_000, 100_000_000, 250_000_000, 500_000_000, 1_000_000_000,
+];
+/// How many services a host can have, counting [`SERVICE_UNKNOWN`], which is none.
+pub const SERVICES: usize = 256;
+/// How many CPUs the run-queue lengths are kept for.
+pub const CPUS: usize = 4096;
+/// How many entries of the process table are one map element.
+pub const PROCESS_BLOCK: usize = 32;
+
+/// A process that nothing is known of yet.
+pub const SERVICE_UNKNOWN: u16 = 0;
+/// A process that is not to be watched: Vigie itself.
+pub const SERVICE_IGNORED: u16 = 0xfffe;
+/// A process that user space was told of, and that it has not named yet.
+pub const SERVICE_PENDING: u16 = 0xffff;
+
+/// The route of a request is not known yet.
+pub const ROUTE_UNKNOWN: u32 = 0;
+/// Paths that only ever answered 404.
+pub const ROUTE_NONE: u32 = 1;
+/// Paths past the service's cap on routes.
+pub const ROUTE_OTHER: u32 = 2;
+
+/// The status of a request whose connection was closed before it was answered.
+pub const STATUS_ABORTED: u16 = 0;
+
+/// The time series a request belongs to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesKey {
+    /// The route's number, given by user space; see [`ROUTE_NONE`], [`ROUTE_OTHER`].
+    pub route: u32,
+    /// The service's number, given by user space.
+    pub service: u16,
+    /// The local TCP port.
+    pub port: u16,
+    /// The status code, or [`STATUS_ABORTED`].
+    pub status: u16,
+    /// The method's number, see [`crate::method`].
+    pub method: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+/// What is added up for one series, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesValue {
+    /// Requests by duration: bucket i counts what is above bound i - 1 and not above bound i.
+    pub buckets: [u64; BOUNDS + 1],
+    /// The sum of the durations, in nanoseconds.
+    pub duration: u64,
+    /// Bytes received for these requests, heads included.
+    pub request_bytes: u64,
+    /// Bytes sent for them, heads included.
+    pub response_bytes: u64,
+}
+
+impl Default for SeriesValue {
+    fn default() -> Self {
+        Self {
+            buckets: [0; BOUNDS + 1],
+            duration: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+        }
+    }
+}
+
+impl SeriesValue {
+    /// Counts one request.
+    #[inline(always)]
+    pub fn count(&mut self, bounds: &[u64; BOUNDS], request: &Finished) {
+        let bucket = bucket(bounds, request.duration);
+        // SAFETY: a bucket is at most BOUNDS, which is the array's last index. The mask is for the verifier.
+        unsafe { *self.buckets.as_mut_ptr().add(bucket & BOUNDS) += 1 };
+        self.duration += request.duration;
+        self.request_bytes += request.request_bytes;
+        self.response_bytes += request.response_bytes;
+    }
+}
+
+/// What was measured of one request.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// From the first readable byte of the request to the last byte of its response, in nanoseconds.
+    pub duration: u64,
+    /// Bytes received.
+    pub request_bytes: u64,
+    /// Bytes sent.
+    pub response_bytes: u64,
+}
+
+/// The bucket of `value`: the first whose bound is not below it. Unused bounds are `u64::MAX`.
+#[inline(always)]
+pub fn bucket<const N: usize>(bounds: &[u64; N], value: u64) -> usize {
+    let mut i = 0;
+    while i < N {
+        if value <= bounds[i] {
+            break;
+        }
+        i += 1;
+    }
+    i
+}
+
+/// What is added up for one service's threads, on one CPU, by the scheduler's probe.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchedValue {
+    /// Time on a CPU, in nanoseconds.
+    pub cpu: u64,
+    /// Time runnable and waiting for a CPU, in nanoseconds.
+    pub wait: u64,
+    /// Switches because the thread blocked.
+    pub voluntary: u64,
+    /// Switches because it was preempted, or yielded.
+    pub involuntary: u64,
+    /// Waits by length; see [`WAIT_BOUNDS_NS`].
+    pub buckets: [u64; WAIT_BOUNDS + 1],
+    /// To a power of two of words, so that the sum of all is a mask away.
+    pub reserved: [u64; 2],
+}
+
+/// The thread that runs on a CPU, as it was when it got it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stint {
+    /// Its `sched_info.run_delay`, before this wait was added.
+    pub wait: u64,
+    /// Its `se.sum_exec_runtime`.
+    pub cpu: u64,
+    /// Its `nvcsw`.
+    pub voluntary: u64,
+    /// Its thread id, or 0 before the first switch.
+    pub thread: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Why something was not seen, matched or kept. The index of a counter.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The ring buffer was full: a request of a route that was not known yet is not counted.
+    RingFull = 0,
+    /// No memory for a socket's state: its requests are not counted.
+    NoSocketState = 1,
+    /// The user buffer could not be read (swapped out, or gone).
+    Fault = 2,
+    /// A system call whose buffer cannot be found: `io_uring`, `recvmmsg`, a kernel thread.
+    Unreadable = 3,
+    /// A response that no request was seen for: pipelined requests in one piece.
+    Unmatched = 4,
+}
+
+/// How many reasons there are.
+pub const LOST: usize = 5;
+
+/// Where an HTTP/1 connection is. All zero is a new one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// When what was not read yet became readable.
+    pub arrivals: Arrivals,
+    /// When the current request's first byte became readable.
+    pub start: u64,
+    /// When the last byte of its response so far was taken.
+    pub last_send: u64,
+    /// What is left of a body with a known length.
+    pub remaining: u64,
+    /// The shape of the path, where the route is not known.
+    pub shape: u64,
+    /// Bytes received for the current request.
+    pub request_bytes: u64,
+    /// Bytes sent for it.
+    pub response_bytes: u64,
+    /// The framing of a chunked body.
+    pub chunks: Chunks,
+    /// The route, or [`ROUTE_UNKNOWN`].
+    pub route: u32,
+    /// The process that read the request.
+    pub process: u32,
+    /// Its service.
+    pub service: u16,
+    /// The status, once it was sent.
+    pub status: u16,
+    /// The local TCP port.
+    pub port: u16,
+    /// The method's number.
+    pub method: u8,
+    /// One of [`stage`].
+    pub stage: u8,
+    /// Whether this connection has carried a request.
+    pub is_http: bool,
+    /// Whether it was seen from its first byte on.
+    pub is_whole: bool,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// The stages of a connection.
+pub mod stage {
+    /// Waiting for a request.
+    pub const IDLE: u8 = 0;
+    /// In the middle of a request line.
+    pub const LINE: u8 = 1;
+    /// Waiting for the response.
+    pub const OPEN: u8 = 2;
+    /// In the middle of a response's head.
+    pub const HEAD: u8 = 3;
+    /// In a body of known length.
+    pub const LENGTH: u8 = 4;
+    /// In a chunked body.
+    pub const CHUNKED: u8 = 5;
+    /// In a body that ends with the connection.
+    pub const UNTIL_CLOSE: u8 = 6;
+    /// Not HTTP, or not any more.
+    pub const OPAQUE: u8 = 7;
+}
+
+/// What only a connection with unusual pieces needs: the state of the byte-wise parsers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pieces {
+    /// The request line.
+    pub request: request::Reader,
+    /// The response's head.
+    pub response: response::Reader,
+}
+
+/// What the parsers that are verified on their own hand to their callers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// A request line.
+    pub line: request::Line,
+    /// A response's head.
+    pub head: response::Head,
+}
+
+/// A raw path that was seen lately, and its route.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CachedPath {
+    /// The hash of the path, mixed with the service.
+    pub hash: u64,
+    /// The route.
+    pub route: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The key of what user space taught: a path's shape in a service.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ShapeKey {
+    /// The hash of the shape.
+    pub shape: u64,
+    /// The service's number.
+    pub service: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The kinds of [`ProcessEvent`], [`PathEvent`], [`RequestEvent`]: the first word of each.
+pub mod event {
+    /// A [`super::ProcessEvent`]: it received a request, and is not known.
+    pub const PROCESS: u32 = 1;
+    /// A [`super::ProcessEvent`]: it listens on a port.
+    pub const LISTEN: u32 = 2;
+    /// A [`super::PathEvent`].
+    pub const PATH: u32 = 3;
+    /// A [`super::RequestEvent`].
+    pub const REQUEST: u32 = 4;
+}
+
+/// A process that user space should name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessEvent {
+    /// [`event::PROCESS`] or [`event::LISTEN`].
+    pub kind: u32,
+    /// Its id.
+    pub process: u32,
+    /// The command name of the thread that was seen, in case the process is gone before user space looks.
+    pub command: [u8; 16],
+    /// The local TCP port that was seen.
+    pub port: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// A path whose shape is not known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathEvent {
+    /// [`event::PATH`].
+    pub kind: u32,
+    /// The process that read it.
+    pub process: u32,
+    /// The hash of the path's shape.
+    pub shape: u64,
+    /// How many bytes of `path` are the path's. More than [`request::PATH`]: the rest was cut off.
+    pub length: u32,
+    /// The service, or [`SERVICE_PENDING`].
+    pub service: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// The path's first bytes.
+    pub path: [u8; request::PATH],
+}
+
+/// A request that the kernel could not count, because it does not know its series.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestEvent {
+    /// [`event::REQUEST`].
+    pub kind: u32,
+    /// The process that read it.
+    pub process: u32,
+    /// The hash of the path's shape, where the route is unknown.
+    pub shape: u64,
+    /// The series; its service may be [`SERVICE_PENDING`], its route [`ROUTE_UNKNOWN`].
+    pub key: SeriesKey,
+    /// Zero.
+    pub reserved: u32,
+    /// What was measured.
+    pub finished: Finished,
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: each is repr(C), made of integers and arrays of integers without padding: any bytes are a value.
+    unsafe impl aya::Pod for super::SeriesKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::SeriesValue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::SchedValue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ShapeKey {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_inclusive_above() {
+        let bounds = [10, 20, u64::MAX];
+        assert_eq!([0, 10, 11, 20, 21, u64::MAX].map(|value| bucket(&bounds, value)), [0, 0, 1, 1, 2, 2]);
+        assert_eq!(bucket(&[1], 2), 1);
+    }
+
+    #[test]
+    fn a_request_is_counted_once() {
+        let mut bounds = [u64::MAX; BOUNDS];
+        bounds[0] = 5;
+        let mut value = SeriesValue::default();
+        for duration in [1, 5, 6] {
+            value.count(&bounds, &Finished { duration, request_bytes: 2, response_bytes: 3 });
+        }
+        assert_eq!((value.buckets[0], value.buckets[1], value.duration, value.request_bytes, value.response_bytes), (2, 1, 12, 6, 9));
+    }
+
+    #[test]
+    fn sizes_fit_their_places() {
+        assert_eq!(size_of::<SeriesKey>(), 12);
+        assert_eq!(size_of::<SeriesValue>(), 280);
+        // 1,000 series on 128 CPUs, with the other per-CPU maps, stay below 64 MB.
+        assert!(128 * (1000 * 280 + SERVICES * size_of::<SchedValue>() + 2048 * size_of::<CachedPath>() + 16_384) < 64_000_000 - 12_000_000);
+        assert!(size_of::<Connection>() <= 256);
+    }
+}
