@@ -1,0 +1,7 @@
+//! The kernel side: where the members of its structures are, loading and attaching the programs, reading their maps.
+
+pub mod books;
+pub mod btf;
+pub mod load;
+pub mod offsets;
+pub mod process_table;

@@ -1,0 +1,215 @@
+//! What the kernel side has added up, and what it is taught.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf},
+    programs::Iter,
+    util::nr_cpus,
+};
+use vigie_ebpf::types::{BOUNDS, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey};
+
+use super::{
+    load::{Probe, Role, padded_bounds},
+    process_table::ProcessTable,
+};
+
+const BPF_NOEXIST: u64 = 1;
+
+/// The maps of the loaded programs.
+pub struct Books {
+    /// Which service each process belongs to.
+    pub processes: ProcessTable,
+    series: PerCpuHashMap<MapData, SeriesKey, SeriesValue>,
+    shapes: HashMap<MapData, ShapeKey, u32>,
+    full: Array<MapData, u32>,
+    sched: PerCpuArray<MapData, SchedValue>,
+    lost: PerCpuArray<MapData, u64>,
+    ports: Array<MapData, [u64; 1024]>,
+    runnable: Option<(Array<MapData, u32>, &'static str)>,
+    cpus: usize,
+    // The programs stay attached as long as this lives, and the iterator is run through it.
+    ebpf: Ebpf,
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("the map {name} is missing from this build"))
+}
+
+/// The ring buffer of events.
+///
+/// # Errors
+///
+/// If the object has none.
+pub fn events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
+    Ok(RingBuf::try_from(take(ebpf, "EVENTS")?)?)
+}
+
+// === impl Books ===
+
+impl Books {
+    /// Takes the maps, and writes the histogram's bounds (in nanoseconds) for the programs.
+    ///
+    /// # Errors
+    ///
+    /// If a map is missing, or of another kind than expected.
+    pub fn open(mut ebpf: Ebpf, bounds: &[u64], pid_max: u32, probes: &[Probe]) -> Result<Self> {
+        let mut latency_bounds: Array<MapData, [u64; BOUNDS]> = take(&mut ebpf, "LATENCY_BOUNDS")?.try_into()?;
+        latency_bounds.set(0, padded_bounds(bounds), 0)?;
+        let runnable = match probes.iter().find(|probe| probe.role == Role::RunQueue && probe.error.is_none()) {
+            None => None,
+            Some(probe) => Some((take(&mut ebpf, "RUNNABLE")?.try_into()?, probe.program())),
+        };
+        Ok(Self {
+            processes: ProcessTable::new(take(&mut ebpf, "PROCESSES")?, ProcessTable::blocks(pid_max))?,
+            series: take(&mut ebpf, "SERIES")?.try_into()?,
+            shapes: take(&mut ebpf, "SHAPES")?.try_into()?,
+            full: take(&mut ebpf, "FULL")?.try_into()?,
+            sched: take(&mut ebpf, "SCHED")?.try_into()?,
+            lost: take(&mut ebpf, "LOST_COUNTS")?.try_into()?,
+            ports: take(&mut ebpf, "PORTS")?.try_into()?,
+            runnable,
+            cpus: nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?,
+            ebpf,
+        })
+    }
+
+    /// Starts a series: from now on the kernel counts its requests.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory, or no room in the map.
+    pub fn start_series(&mut self, key: SeriesKey) -> Result<()> {
+        let zero = PerCpuValues::try_from(vec![SeriesValue::default(); self.cpus])?;
+        match self.series.insert(key, zero, BPF_NOEXIST) {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// What the kernel has counted for a series, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn series(&self, key: &SeriesKey) -> Result<SeriesValue> {
+        let mut sum = SeriesValue::default();
+        for value in self.series.get(key, 0)?.iter() {
+            let SeriesValue {
+                buckets,
+                duration,
+                request_bytes,
+                response_bytes,
+            } = value;
+            for (total, count) in sum.buckets.iter_mut().zip(buckets) {
+                *total += count;
+            }
+            sum.duration += duration;
+            sum.request_bytes += request_bytes;
+            sum.response_bytes += response_bytes;
+        }
+        Ok(sum)
+    }
+
+    /// Teaches the kernel the route of a path's shape.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written.
+    pub fn teach(&mut self, service: u16, shape: u64, route: u32) -> Result<()> {
+        let key = ShapeKey {
+            shape,
+            service: u32::from(service),
+            reserved: 0,
+        };
+        Ok(self.shapes.insert(key, route, 0)?)
+    }
+
+    /// Tells the kernel that a service has as many routes as it may have.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written.
+    pub fn close_routes(&mut self, service: u16) -> Result<()> {
+        Ok(self.full.set(u32::from(service), 1, 0)?)
+    }
+
+    /// What the scheduler's probe has added up for a service, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn sched(&self, service: u16) -> Result<SchedValue> {
+        let mut sum = SchedValue::default();
+        for value in self.sched.get(&u32::from(service), 0)?.iter() {
+            let SchedValue {
+                cpu,
+                wait,
+                voluntary,
+                involuntary,
+                buckets,
+                reserved: _,
+            } = value;
+            sum.cpu += cpu;
+            sum.wait += wait;
+            sum.voluntary += voluntary;
+            sum.involuntary += involuntary;
+            for (total, count) in sum.buckets.iter_mut().zip(buckets) {
+                *total += count;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// What could not be seen, matched or kept, by [`vigie_ebpf::types::Lost`].
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn lost(&self) -> Result<[u64; LOST]> {
+        let mut counts = [0; LOST];
+        for (reason, count) in counts.iter_mut().enumerate() {
+            *count = self.lost.get(&u32::try_from(reason)?, 0)?.iter().sum();
+        }
+        Ok(counts)
+    }
+
+    /// Has connections to these local ports picked up although they are older than Vigie.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written.
+    pub fn adopt_ports(&mut self, ports: impl IntoIterator<Item = u16>) -> Result<()> {
+        let mut bits = [0u64; 1024];
+        for port in ports {
+            bits[usize::from(port >> 6)] |= 1 << (port & 63);
+        }
+        Ok(self.ports.set(0, bits, 0)?)
+    }
+
+    /// How many threads run or wait on each of the first `cpus` CPUs right now, Vigie's own left out. `None` if the
+    /// iterator is not there.
+    ///
+    /// # Errors
+    ///
+    /// If the iterator cannot be run.
+    pub fn runnable(&mut self, cpus: &[u32]) -> Result<Option<Vec<(u32, u32)>>> {
+        let Some((map, program)) = &mut self.runnable else {
+            return Ok(None);
+        };
+        for cpu in cpus {
+            map.set(*cpu, 0, 0)?;
+        }
+        let program: &mut Iter = self.ebpf.program_mut(program).context("no iterator")?.try_into()?;
+        let link = program.attach()?;
+        let mut file = program.take_link(link)?.into_file()?;
+        let mut nothing = [0u8; 64];
+        while file.read(&mut nothing)? > 0 {}
+        cpus.iter()
+            .map(|cpu| Ok((*cpu, map.get(cpu, 0)?)))
+            .collect::<Result<Vec<_>>>()
+            .map(Some)
+    }
+}

@@ -1,0 +1,72 @@
+//! The process table: which service each process belongs to.
+//!
+//! The kernel side reads an entry for every request and every context switch, and writes entries as processes fork and
+//! exec. User space shares the map's memory, so that it changes one entry and never its neighbours.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Map, MapData};
+use memmap2::{MmapOptions, MmapRaw};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use vigie_ebpf::types::PROCESS_BLOCK;
+
+/// The table, mapped.
+#[derive(Debug)]
+pub struct ProcessTable {
+    memory: MmapRaw,
+    entries: usize,
+    // The mapping outlives a closed map, but the map is one thing with it.
+    _map: MapData,
+}
+
+// === impl ProcessTable ===
+
+impl ProcessTable {
+    /// How many map elements a host with these process ids needs.
+    pub fn blocks(pid_max: u32) -> u32 {
+        pid_max.div_ceil(PROCESS_BLOCK as u32).max(1)
+    }
+
+    /// Maps the table of `blocks` elements.
+    ///
+    /// # Errors
+    ///
+    /// If the map is of another kind, or cannot be mapped.
+    pub fn new(map: Map, blocks: u32) -> Result<Self> {
+        let Map::Array(map) = map else {
+            anyhow::bail!("the process table is not an array");
+        };
+        let entries = blocks as usize * PROCESS_BLOCK;
+        let memory = MmapOptions::new()
+            .len(entries * size_of::<u16>())
+            .map_raw(map.fd().as_fd().as_raw_fd())
+            .context("cannot map the process table")?;
+        Ok(Self {
+            memory,
+            entries,
+            _map: map,
+        })
+    }
+
+    fn entry(&self, process: u32) -> Option<&AtomicU16> {
+        if process as usize >= self.entries {
+            return None;
+        }
+        // SAFETY: the place is inside the mapping, which lives as long as `self`; it is aligned, as the mapping is to a
+        // page, and everybody who touches it does so with single two-byte accesses.
+        Some(unsafe { AtomicU16::from_ptr(self.memory.as_mut_ptr().cast::<u16>().add(process as usize)) })
+    }
+
+    /// The service of a process, as the kernel side sees it.
+    pub fn get(&self, process: u32) -> u16 {
+        self.entry(process).map_or(0, |entry| entry.load(Ordering::Relaxed))
+    }
+
+    /// Sets the service of a process.
+    pub fn set(&self, process: u32, service: u16) {
+        if let Some(entry) = self.entry(process) {
+            entry.store(service, Ordering::Relaxed);
+        }
+    }
+}
