@@ -1,0 +1,202 @@
+//! One naming rule of the configuration.
+
+use std::path::PathBuf;
+
+use regex::Regex;
+use serde_saphyr::Spanned;
+
+use super::error::Place;
+use super::fields::Ports;
+use super::raw::RawRule;
+use super::text::{one_line, quoted};
+use crate::observe::template::Template;
+
+const MAX_NAME: usize = 128;
+const MIN_CONTAINER: usize = 4;
+const MAX_CONTAINER: usize = 64;
+
+/// Names the processes that meet every given condition.
+#[derive(Debug, Clone)]
+pub struct ServiceRule {
+    /// Name given to the service.
+    pub name: String,
+    /// Ports, one of which the process listens on; empty when not a condition.
+    pub ports: Vec<u16>,
+    /// Executable of the process.
+    pub exe: Option<ExeRule>,
+    /// Regular expression searched in the command line.
+    pub cmdline: Option<Regex>,
+    /// Systemd unit, with its `.service` suffix.
+    pub unit: Option<String>,
+    /// Container id or its first digits, in lower case.
+    pub container: Option<String>,
+    /// Routes tried in order before automatic ones.
+    pub routes: Vec<Template>,
+}
+
+/// How an executable is recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExeRule {
+    /// By its absolute path.
+    Path(PathBuf),
+    /// By its file name.
+    Name(String),
+}
+
+/// Checks a rule of the file.
+pub(super) fn check(raw: &Spanned<RawRule>) -> Result<ServiceRule, Place> {
+    let rule = &raw.value;
+    let has_condition = rule.port.is_some()
+        || rule.exe.is_some()
+        || rule.cmdline.is_some()
+        || rule.unit.is_some()
+        || rule.container.is_some();
+    let name = check_name(&rule.name)?;
+    if !has_condition {
+        let problem = format!("service {} has no condition", quoted(&name));
+        let hint = "add one of port, exe, cmdline, unit, container";
+        return Err(Place::at(raw, &problem, hint));
+    }
+    let routes = rule.routes.iter().flatten();
+    Ok(ServiceRule {
+        ports: optional(rule.port.as_ref(), check_ports)?.unwrap_or_default(),
+        exe: optional(rule.exe.as_ref(), check_exe)?,
+        cmdline: optional(rule.cmdline.as_ref(), check_cmdline)?,
+        unit: optional(rule.unit.as_ref(), check_unit)?,
+        container: optional(rule.container.as_ref(), check_container)?,
+        routes: routes.map(check_route).collect::<Result<_, _>>()?,
+        name,
+    })
+}
+
+fn optional<T, U>(
+    value: Option<&Spanned<T>>,
+    check: fn(&Spanned<T>) -> Result<U, Place>,
+) -> Result<Option<U>, Place> {
+    value.map(check).transpose()
+}
+
+fn check_name(name: &Spanned<String>) -> Result<String, Place> {
+    let length = name.value.chars().count();
+    if !(1..=MAX_NAME).contains(&length) {
+        let problem = format!("the service name has {length} characters");
+        return Err(Place::at(name, &problem, "use 1 to 128 characters"));
+    }
+    if name.value.chars().any(char::is_control) {
+        let problem = format!(
+            "control character in the service name {}",
+            quoted(&name.value)
+        );
+        return Err(Place::at(name, &problem, "use printable characters"));
+    }
+    Ok(name.value.clone())
+}
+
+fn check_ports(ports: &Spanned<Ports>) -> Result<Vec<u16>, Place> {
+    let hint = "use 1 to 65535";
+    if ports.value.0.is_empty() {
+        return Err(Place::at(
+            ports,
+            "the list of ports is empty",
+            "give at least one port",
+        ));
+    }
+    let check = |&port: &i64| {
+        u16::try_from(port)
+            .ok()
+            .filter(|&port| port != 0)
+            .ok_or_else(|| Place::at(ports, &format!("port {port} is out of range"), hint))
+    };
+    ports.value.0.iter().map(check).collect()
+}
+
+fn check_exe(exe: &Spanned<String>) -> Result<ExeRule, Place> {
+    let text = exe.value.as_str();
+    if text.is_empty() || text.ends_with('/') || text.contains('\0') {
+        let problem = format!("exe {} is not a file", quoted(text));
+        return Err(Place::at(
+            exe,
+            &problem,
+            "give an absolute path or a file name",
+        ));
+    }
+    match (text.starts_with('/'), text.contains('/')) {
+        (true, _) => Ok(ExeRule::Path(PathBuf::from(text))),
+        (false, false) => Ok(ExeRule::Name(text.to_owned())),
+        (false, true) => {
+            let problem = format!("exe {} is a relative path", quoted(text));
+            Err(Place::at(
+                exe,
+                &problem,
+                "give an absolute path or a bare file name",
+            ))
+        }
+    }
+}
+
+fn check_cmdline(pattern: &Spanned<String>) -> Result<Regex, Place> {
+    if pattern.value.is_empty() {
+        return Err(Place::at(
+            pattern,
+            "cmdline is empty",
+            "give a regular expression",
+        ));
+    }
+    Regex::new(&pattern.value).map_err(|error| {
+        let text = error.to_string();
+        let reason = text
+            .rsplit_once("error: ")
+            .map_or(text.as_str(), |(_, last)| last);
+        let problem = format!("bad regex {}, {}", quoted(&pattern.value), one_line(reason));
+        Place::at(
+            pattern,
+            &problem,
+            "fix it, or escape the special characters with '\\'",
+        )
+    })
+}
+
+fn check_unit(unit: &Spanned<String>) -> Result<String, Place> {
+    const OTHERS: [&str; 7] = [
+        ".scope", ".slice", ".socket", ".target", ".timer", ".mount", ".path",
+    ];
+    let text = unit.value.as_str();
+    let bad = text.is_empty() || text.contains(|c: char| c == '/' || c.is_whitespace());
+    if bad || OTHERS.iter().any(|suffix| text.ends_with(suffix)) {
+        let problem = format!("unit {} is not a service", quoted(text));
+        return Err(Place::at(
+            unit,
+            &problem,
+            "give a unit such as store.service",
+        ));
+    }
+    let name = crate::observe::cgroup::unescape(text);
+    Ok(if name.ends_with(".service") {
+        name
+    } else {
+        format!("{name}.service")
+    })
+}
+
+fn check_container(id: &Spanned<String>) -> Result<String, Place> {
+    let text = id.value.as_str();
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_hex || !(MIN_CONTAINER..=MAX_CONTAINER).contains(&text.len()) {
+        let problem = format!("container {} is not a container id", quoted(text));
+        return Err(Place::at(
+            id,
+            &problem,
+            "give 4 to 64 hexadecimal digits of the id",
+        ));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn check_route(route: &Spanned<String>) -> Result<Template, Place> {
+    Template::parse(&route.value).map_err(|error| {
+        let text = error.to_string();
+        let (reason, hint) = text.split_once(": ").unwrap_or((&text, "fix it"));
+        let problem = format!("bad route {}, {reason}", quoted(&route.value));
+        Place::at(route, &problem, hint)
+    })
+}

@@ -1,0 +1,289 @@
+use proptest::prelude::*;
+
+use super::{Config, ExeRule};
+
+const FULL: &str = r"
+buckets: [0.0005, 0.1, 1, 2.5e0]
+max_routes: 300
+services:
+  - name: store
+    port: 8000
+    exe: /usr/bin/python3
+    cmdline: 'uvicorn .*main:app'
+    unit: store.service
+    container: 3F2a
+    routes:
+      - /api/magasins/{id}/stock
+      - /health
+  - {name: two, port: [80, 443]}
+  - name: three
+    exe: nginx
+    container: 1234
+";
+
+fn error(text: &str) -> String {
+    let line = Config::parse(text, "vigie.yml").unwrap_err().to_string();
+    assert!(!line.contains('\n') && line.len() < 300, "{line}");
+    line
+}
+
+#[test]
+fn reads_everything() {
+    let config = Config::parse(FULL, "x").unwrap();
+    assert_eq!(config.buckets.seconds(), [0.0005, 0.1, 1.0, 2.5]);
+    assert_eq!(
+        config.buckets.nanos(),
+        [500_000, 100_000_000, 1_000_000_000, 2_500_000_000]
+    );
+    assert_eq!(config.max_routes, 300);
+    let [one, two, three] = config.services.as_slice() else {
+        panic!("{:?}", config.services);
+    };
+    assert_eq!(one.name, "store");
+    assert_eq!(one.ports, [8000]);
+    assert_eq!(one.exe, Some(ExeRule::Path("/usr/bin/python3".into())));
+    assert!(one.cmdline.as_ref().unwrap().is_match("uvicorn main:app"));
+    assert_eq!(one.unit.as_deref(), Some("store.service"));
+    assert_eq!(one.container.as_deref(), Some("3f2a"));
+    assert_eq!(one.routes[0].as_str(), "/api/magasins/{id}/stock");
+    assert_eq!(one.routes.len(), 2);
+    assert_eq!(two.ports, [80, 443]);
+    assert_eq!(three.exe, Some(ExeRule::Name("nginx".into())));
+    assert_eq!(three.container.as_deref(), Some("1234"));
+}
+
+#[test]
+fn empty_files_are_the_default() {
+    for text in [
+        "",
+        "\n",
+        "# nothing\n",
+        "---\n",
+        "{}",
+        "services:\n",
+        "buckets:\n",
+    ] {
+        let config = Config::parse(text, "x").unwrap();
+        assert_eq!(config.buckets.nanos().len(), 14);
+        assert_eq!(config.buckets.nanos()[0], 500_000);
+        assert_eq!(config.buckets.seconds()[0].to_string(), "0.0005");
+        assert_eq!(config.max_routes, 200);
+        assert!(config.services.is_empty());
+    }
+}
+
+#[test]
+fn default_bounds_are_what_the_file_would_give() {
+    let text = "buckets: [.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10]";
+    let config = Config::parse(text, "x").unwrap();
+    assert_eq!(config.buckets, Config::default().buckets);
+}
+
+#[test]
+fn says_where_and_what_to_do() {
+    for (text, expected) in [
+        (
+            "max_routes: 2\nbucket: [1]\n",
+            "vigie.yml:2:1: unknown key \"bucket\": known keys: buckets, max_routes, services",
+        ),
+        (
+            "services:\n  - name: a\n    port: 1\n    path: /x\n",
+            "vigie.yml:4:5: unknown key \"path\": known keys: name, port, exe, cmdline, unit, container, routes",
+        ),
+        (
+            "max_routes: 1\nmax_routes: 2\n",
+            "vigie.yml:2:1: duplicate key \"max_routes\": keep only one of them",
+        ),
+        (
+            "max_routes: 0\n",
+            "vigie.yml:1:13: max_routes is out of range: use 1 to 5000",
+        ),
+        (
+            "max_routes: many\n",
+            "vigie.yml:1:13: wrong type of value: expected a whole number",
+        ),
+        (
+            "buckets: [2, 1]\n",
+            "vigie.yml:1:14: bucket 1 is not above the one before it: sort the bounds, each one once",
+        ),
+        (
+            "services:\n  - name: a\n",
+            "vigie.yml:2:5: service \"a\" has no condition: add one of port, exe, cmdline, unit, container",
+        ),
+        (
+            "services:\n  - port: 1\n",
+            "vigie.yml:2:5: missing key \"name\": add a line \"name: ...\"",
+        ),
+        (
+            "services:\n  - name: a\n    cmdline: 'x('\n",
+            "vigie.yml:3:14: bad regex \"x(\", unclosed group: fix it, or escape the special characters with '\\'",
+        ),
+        (
+            "services:\n  - name: a\n    port: 1\n    routes: [api]\n",
+            "vigie.yml:4:14: bad route \"api\", a route must start with '/': write it like /api/items/{id}",
+        ),
+        (
+            "services:\n  - name: a\n    port: '8000'\n",
+            "vigie.yml:3:5: found string \"8000\": expected a port number or a list of port numbers",
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn refuses_bad_values() {
+    let many = format!("buckets: [{}]", ["9"; 31].join(", "));
+    for text in [
+        many.as_str(),
+        "buckets: []",
+        "buckets: 1",
+        "buckets: [a]",
+        "buckets: [null]",
+        "buckets: [0]",
+        "buckets: [-1]",
+        "buckets: [.nan]",
+        "buckets: [.inf]",
+        "buckets: [1, 1]",
+        "buckets: [0.1, 0.1000000001]",
+        "buckets: [0.0000000004]",
+        "buckets: [0.0000000015]",
+        "buckets: [1e300]",
+        "max_routes: 5001",
+        "max_routes: -1",
+        "max_routes: 1.5",
+        "max_routes: [1]",
+        "max_routes: 99999999999999999999999",
+        "services: a",
+        "services: {a: b}",
+        "services: [a]",
+        "- a",
+        "text",
+        "[",
+        "a: b: c",
+        "a: *b",
+        "---\n{}\n---\n{}\n",
+        "services: [{name: '', port: 1}]",
+        "services: [{name: \"a\\tb\", port: 1}]",
+        "services: [{name: [a], port: 1}]",
+        "services: [{name: , port: 1}]",
+        "services: [{name: a, port: 0}]",
+        "services: [{name: a, port: 65536}]",
+        "services: [{name: a, port: []}]",
+        "services: [{name: a, port: [1, b]}]",
+        "services: [{name: a, port: 1.5}]",
+        "services: [{name: a, port: {b: 1}}]",
+        "services: [{name: a, port: }]",
+        "services: [{name: a, unit: }]",
+        "services: [{name: a, unit: a.socket}]",
+        "services: [{name: a, exe: bin/python}]",
+        "services: [{name: a, exe: /bin/}]",
+        "services: [{name: a, exe: ''}]",
+        "services: [{name: a, cmdline: ''}]",
+        "services: [{name: a, cmdline: '(a{1000}){1000}'}]",
+        "services: [{name: a, container: abc}]",
+        "services: [{name: a, container: my-shop}]",
+        "services: [{name: a, port: 1, routes: /a}]",
+        "services: [{name: a, port: 1, routes: ['/a/{}']}]",
+        "services: [{name: a, port: 1, routes: ['/a?b']}]",
+        "services: [{name: a, port: 1, port: 2}]",
+    ] {
+        let line = error(text);
+        assert!(
+            line.starts_with("vigie.yml:1:") || text.starts_with("---"),
+            "{text:?} => {line}"
+        );
+        eprintln!("{text:?} => {line}");
+    }
+}
+
+#[test]
+fn deep_or_exploding_texts_are_refused() {
+    for opening in ["[", "{a: ", "- ", "? "] {
+        for prefix in ["", "services: ", "services:\n  - name: a\n    port: "] {
+            let text = format!("{prefix}{}", opening.repeat(50_000));
+            assert!(Config::parse(&text, "x").is_err(), "{prefix:?} {opening:?}");
+        }
+    }
+    let mut bomb = "a0: &a0 [1, 1]\n".to_owned();
+    for level in 1..40 {
+        let below = level - 1;
+        bomb.push_str(&format!("a{level}: &a{level} [*a{below}, *a{below}]\n"));
+    }
+    bomb.push_str("buckets: *a39\n");
+    assert!(Config::parse(&bomb, "x").is_err());
+    let inside = bomb
+        .replace("a0: ", "services:\n- ")
+        .replace("\na", "\n- a");
+    assert!(Config::parse(&inside, "x").is_err());
+}
+
+#[test]
+fn aliases_and_merges_are_followed() {
+    let text = "services:\n- &a {name: a, port: 1}\n- {<<: *a, name: b}\n- {name: c, port: [*p]}\n";
+    assert!(error(text).starts_with("vigie.yml:4:"));
+    let text = "services:\n- &a {name: a, port: 1}\n- {<<: *a, name: b}\n";
+    let services = Config::parse(text, "x").unwrap().services;
+    assert_eq!(
+        (services[1].name.as_str(), services[1].ports.as_slice()),
+        ("b", &[1_u16][..])
+    );
+}
+
+#[test]
+fn names_are_counted_in_characters() {
+    let rule = |length| format!("services: [{{name: {}, port: 1}}]", "é".repeat(length));
+    assert!(Config::parse(&rule(128), "x").is_ok());
+    assert!(Config::parse(&rule(129), "x").is_err());
+}
+
+#[test]
+fn loads_files() {
+    let dir = std::env::temp_dir().join(format!("vigie-config-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("vigie.yml");
+    std::fs::write(&file, FULL).unwrap();
+    assert_eq!(Config::load(&file).unwrap().services.len(), 3);
+    std::fs::write(&file, b"a: \xff").unwrap();
+    let utf8 = Config::load(&file).unwrap_err().to_string();
+    assert!(utf8.contains("invalid utf-8 after byte 3"), "{utf8}");
+    std::fs::write(&file, vec![b' '; 1024 * 1024 + 1]).unwrap();
+    assert!(
+        Config::load(&file)
+            .unwrap_err()
+            .to_string()
+            .contains("larger than 1024 KiB")
+    );
+    let missing = Config::load(&dir.join("none.yml")).unwrap_err();
+    assert!(missing.to_string().contains("no such file"), "{missing}");
+    assert_eq!(missing.position(), None);
+    assert!(Config::load(&dir).is_err());
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn never_panics_on_text(text in any::<String>()) {
+        let _ = Config::parse(&text, "x");
+    }
+
+    #[test]
+    fn never_panics_on_yaml_like_text(
+        text in "(buckets|max_routes|services|name|port|exe|routes|[-:,\\[\\]{}&*!|>'\"#0-9.e\n ]){0,30}"
+    ) {
+        if let Err(error) = Config::parse(&text, "x") {
+            prop_assert!(!error.to_string().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn whole_nanoseconds_round_trip(mut nanos in prop::collection::btree_set(1_u64..10_000_000_000, 1..30)) {
+        let list: Vec<String> = nanos
+            .iter()
+            .map(|n| format!("{}.{:09}", n / 1_000_000_000, n % 1_000_000_000))
+            .collect();
+        let config = Config::parse(&format!("buckets: [{}]", list.join(", ")), "x").unwrap();
+        let got: Vec<u64> = config.buckets.nanos().to_vec();
+        prop_assert_eq!(got, std::mem::take(&mut nanos).into_iter().collect::<Vec<_>>());
+    }
+}
