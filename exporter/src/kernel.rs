@@ -3,5 +3,6 @@
 pub mod books;
 pub mod btf;
 pub mod load;
+pub mod missed;
 pub mod offsets;
 pub mod process_table;

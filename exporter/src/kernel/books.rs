@@ -1,6 +1,6 @@
 //! What the kernel side has added up, and what it is taught.
 
-use std::io::Read as _;
+use std::{io::Read as _, os::fd::AsFd as _};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -12,6 +12,7 @@ use aya::{
 use vigie_ebpf::types::{BOUNDS, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey};
 
 use super::{
+    missed::missed,
     load::{Probe, Role, padded_bounds},
     process_table::ProcessTable,
 };
@@ -174,6 +175,21 @@ impl Books {
             *count = self.lost.get(&u32::try_from(reason)?, 0)?.iter().sum();
         }
         Ok(counts)
+    }
+
+    /// How many events the programs have missed because they were running already on that CPU.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not say.
+    pub fn missed(&self) -> Result<u64> {
+        let mut sum = 0;
+        for (_, program) in self.ebpf.programs() {
+            if let Ok(fd) = program.fd() {
+                sum += missed(fd.as_fd())?;
+            }
+        }
+        Ok(sum)
     }
 
     /// Has connections to these local ports picked up although they are older than Vigie.

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned,
     programs::{BtfTracePoint, Iter, ProgramError},
@@ -61,22 +61,23 @@ pub struct Probe {
     program: &'static str,
 }
 
-const PROBES: [(&str, &str, &str, Role); 8] = [
-    ("ready", "vigie_ready", "sk_data_ready", Role::Arrival),
-    ("receive", "vigie_receive", "sock_recv_length", Role::Requests),
-    ("send", "vigie_send", "sock_send_length", Role::Requests),
-    ("state", "vigie_state", "inet_sock_set_state", Role::Requests),
-    ("switch", "vigie_switch", "sched_switch", Role::Scheduler),
-    ("fork", "vigie_fork", "sched_process_fork", Role::Processes),
-    ("exec", "vigie_exec", "sched_process_exec", Role::Processes),
-    ("tasks", "vigie_tasks", "task", Role::RunQueue),
+/// Name, program, hook, the types of the hook's arguments that the program relies on, role.
+type Plan = (&'static str, &'static str, &'static str, &'static [&'static str], Role);
+
+const PROBES: [Plan; 8] = [
+    ("ready", "vigie_ready", "sk_data_ready", &["const struct sock *"], Role::Arrival),
+    ("receive", "vigie_receive", "sock_recv_length", &["struct sock *", "int", "int"], Role::Requests),
+    ("send", "vigie_send", "sock_send_length", &["struct sock *", "int", "int"], Role::Requests),
+    ("state", "vigie_state", "inet_sock_set_state", &["const struct sock *", "const int", "const int"], Role::Requests),
+    ("switch", "vigie_switch", "sched_switch", &["bool", "struct task_struct *", "struct task_struct *"], Role::Scheduler),
+    ("fork", "vigie_fork", "sched_process_fork", &["struct task_struct *", "struct task_struct *"], Role::Processes),
+    ("exec", "vigie_exec", "sched_process_exec", &["struct task_struct *"], Role::Processes),
+    ("tasks", "vigie_tasks", "task", &[], Role::RunQueue),
 ];
 
 /// What the programs are told before they are loaded.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The bounds of the latency histogram, in nanoseconds.
-    pub bounds: Vec<u64>,
     /// The level of the kernel side's own log: 0 is off, 1 to 5 are error to trace.
     pub log_level: u8,
     /// The largest process id, from `/proc/sys/kernel/pid_max`.
@@ -92,13 +93,20 @@ pub struct Loaded {
     pub probes: Vec<Probe>,
 }
 
-// === impl Loaded ===
+/// Whether requests can be seen with these probes.
+pub fn sees_requests(probes: &[Probe]) -> bool {
+    probes.iter().all(|probe| probe.role != Role::Requests || probe.error.is_none())
+}
 
-impl Loaded {
-    /// Whether requests can be seen at all.
-    pub fn sees_requests(&self) -> bool {
-        self.probes.iter().all(|probe| probe.role != Role::Requests || probe.error.is_none())
-    }
+/// The host's largest process id plus one, from `/proc/sys/kernel/pid_max`.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn pid_max() -> Result<u32> {
+    const FILE: &str = "/proc/sys/kernel/pid_max";
+    let text = fs::read_to_string(FILE).with_context(|| format!("cannot read {FILE}"))?;
+    text.trim().parse().with_context(|| format!("{FILE} is not a number"))
 }
 
 /// The bounds as the kernel side wants them: unused ones are never reached.
@@ -118,9 +126,9 @@ pub fn padded_bounds(bounds: &[u64]) -> [u64; BOUNDS] {
 pub fn load(settings: &Settings) -> Result<Loaded> {
     let bytes = fs::read(KERNEL_BTF)
         .with_context(|| format!("cannot read {KERNEL_BTF}: Vigie needs a kernel built with CONFIG_DEBUG_INFO_BTF"))?;
-    let offsets = {
+    let (offsets, signatures) = {
         let btf = Btf::parse(&bytes).context("cannot understand the kernel's BTF")?;
-        offsets::resolve(&btf)?
+        (offsets::resolve(&btf)?, PROBES.map(|(_, _, hook, arguments, role)| check(&btf, hook, arguments, role)))
     };
     let btf = AyaBtf::parse(&bytes, aya::Endianness::default()).context("cannot understand the kernel's BTF")?;
     drop(bytes);
@@ -147,8 +155,8 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .context("cannot create the eBPF maps: run Vigie as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")?;
 
     let mut probes = Vec::with_capacity(PROBES.len());
-    for (name, program, hook, role) in PROBES {
-        let error = attach(&mut ebpf, &btf, program, hook, role).err();
+    for ((name, program, hook, _, role), signature) in PROBES.into_iter().zip(signatures) {
+        let error = signature.and_then(|()| attach(&mut ebpf, &btf, program, hook, role)).err();
         probes.push(Probe {
             name,
             hook,
@@ -158,6 +166,17 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         });
     }
     Ok(Loaded { ebpf, probes })
+}
+
+/// Whether a hook has the arguments that its program takes. Loading would not tell: to the verifier a number is a number.
+fn check(btf: &Btf<'_>, hook: &str, expected: &[&str], role: Role) -> Result<()> {
+    if role == Role::RunQueue {
+        return Ok(());
+    }
+    let found = btf.tracepoint_args(hook).map_err(|_| anyhow!("this kernel does not have the hook: kernels from 6.3 on do"))?;
+    let fits = found.len() >= expected.len() && found.iter().zip(expected).all(|(found, expected)| found == expected);
+    ensure!(fits, "this kernel's hook has other arguments: ({})", found.join(", "));
+    Ok(())
 }
 
 fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, program: &str, hook: &str, role: Role) -> Result<()> {
@@ -183,7 +202,6 @@ fn describe(error: &anyhow::Error) -> String {
             let reason = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed ")).unwrap_or("");
             format!("the kernel refuses the program: {io_error} {reason}")
         }
-        Some(ProgramError::Btf(error)) => format!("this kernel does not have the hook ({error}): kernels from 6.3 on do"),
         _ => format!("{error:#}"),
     }
 }

@@ -1,0 +1,4 @@
+//! The subcommands, a file for each.
+
+pub mod doctor;
+pub mod serve;

@@ -1,0 +1,4 @@
+//! From measurements to Prometheus families, and to their text.
+
+pub mod families;
+pub mod text;

@@ -1,0 +1,11 @@
+//! From what the kernel side says to measurements: processes become services, paths become routes, maps become counts.
+
+pub mod cgroup;
+pub mod handler;
+pub mod ledger;
+pub mod listeners;
+pub mod naming;
+pub mod process;
+pub mod routes;
+pub mod services;
+pub mod template;

@@ -1,0 +1,336 @@
+//! All counts of this host: what the kernel has added up, and what had to travel through the ring buffer.
+//!
+//! The kernel counts a request if it knows its series, and sends it here otherwise. Here it is counted, and its series is
+//! started in the kernel. So every request is counted once, by one of the two.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Result, ensure};
+use aya::maps::{MapData, RingBuf};
+use vigie_ebpf::{
+    method,
+    request::PATH,
+    types::{
+        Lost, PathEvent, ProcessEvent, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED, SERVICE_UNKNOWN,
+        SERVICES, SchedValue, SeriesKey, SeriesValue, event,
+    },
+};
+
+use super::{
+    listeners::listeners,
+    routes::{Lesson, NONE, Routes},
+    services::Services,
+};
+use crate::{config::Config, kernel::{books::Books, load::padded_bounds}};
+
+/// How many series there may be at the most. Beyond, requests of new ones are counted under `other`.
+const MAX_SERIES: usize = 20_000;
+
+/// The labels of a request series, in the order of the text format.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labels {
+    /// The service's name.
+    pub service: String,
+    /// The local TCP port.
+    pub port: u16,
+    /// The route's template.
+    pub handler: String,
+    /// The method.
+    pub method: &'static str,
+    /// The status; 0 stands for an aborted request.
+    pub status: u16,
+}
+
+/// How many events came through the ring buffer, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// A process that was not known.
+    pub process: u64,
+    /// A process that listens.
+    pub listen: u64,
+    /// A path that was not known.
+    pub path: u64,
+    /// A request that the kernel could not count.
+    pub request: u64,
+    /// Records of no known kind or size.
+    pub unknown: u64,
+}
+
+/// Everything that a scrape shows of requests, services and the kernel side.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Requests.
+    pub requests: BTreeMap<Labels, SeriesValue>,
+    /// The scheduler's books, by service name.
+    pub sched: Vec<(String, SchedValue)>,
+    /// What was lost, by reason.
+    pub lost: Vec<(&'static str, u64)>,
+    /// Events.
+    pub events: Events,
+    /// Threads that run or wait, by CPU.
+    pub runnable: Option<Vec<(u32, u32)>>,
+    /// How many series the kernel keeps.
+    pub series: usize,
+}
+
+/// The counts, and everything needed to keep them.
+pub struct Ledger {
+    books: Books,
+    ring: RingBuf<MapData>,
+    bounds: [u64; vigie_ebpf::types::BOUNDS],
+    services: Services,
+    routes: Routes,
+    /// What was counted here. Every series that the kernel keeps has an entry.
+    counted: BTreeMap<SeriesKey, SeriesValue>,
+    /// What was shown as `none` of a route, when it was.
+    shown_as_none: HashMap<SeriesKey, SeriesValue>,
+    events: Events,
+    cpus: Vec<u32>,
+}
+
+fn add(sum: &mut SeriesValue, value: &SeriesValue) {
+    for (total, count) in sum.buckets.iter_mut().zip(value.buckets) {
+        *total += count;
+    }
+    sum.duration += value.duration;
+    sum.request_bytes += value.request_bytes;
+    sum.response_bytes += value.response_bytes;
+}
+
+fn subtract(value: &SeriesValue, part: &SeriesValue) -> SeriesValue {
+    let mut rest = *value;
+    for (count, less) in rest.buckets.iter_mut().zip(part.buckets) {
+        *count -= less;
+    }
+    rest.duration -= part.duration;
+    rest.request_bytes -= part.request_bytes;
+    rest.response_bytes -= part.response_bytes;
+    rest
+}
+
+/// Reads a record of the ring buffer as one of the event types.
+fn record<T: Copy>(bytes: &[u8]) -> Result<T> {
+    ensure!(bytes.len() >= size_of::<T>(), "a record of {} bytes", bytes.len());
+    // SAFETY: there are enough bytes, and any bytes are a value: the event types are made of integers. The kernel side
+    // was built from the same definition.
+    Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Starts with what listens on this host now.
+    ///
+    /// # Errors
+    ///
+    /// If the maps cannot be written.
+    pub fn new(mut books: Books, ring: RingBuf<MapData>, config: &Config) -> Result<Self> {
+        books.processes.set(std::process::id(), SERVICE_IGNORED);
+        let mut services = Services::new(config.services.clone());
+        let listeners = listeners();
+        books.adopt_ports(listeners.iter().map(|(_, port)| *port))?;
+        for (process, port) in &listeners {
+            services.add_port(*process, *port);
+        }
+        for (process, port) in listeners {
+            if books.processes.get(process) == SERVICE_UNKNOWN {
+                let service = services.identify(process, "unknown", port);
+                books.processes.set(process, service);
+            }
+        }
+        let cpus = online_cpus();
+        Ok(Self {
+            books,
+            ring,
+            bounds: padded_bounds(config.buckets.nanos()),
+            services,
+            routes: Routes::new(config.max_routes as usize),
+            counted: BTreeMap::new(),
+            shown_as_none: HashMap::new(),
+            events: Events::default(),
+            cpus,
+        })
+    }
+
+    /// Handles everything that waits in the ring buffer.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be taught.
+    pub fn drain(&mut self) -> Result<()> {
+        loop {
+            // The record's bytes are copied out at once: handling it needs all of `self`.
+            let Some(item) = self.ring.next() else {
+                return Ok(());
+            };
+            let kind = record::<u32>(&item)?;
+            match kind {
+                event::PROCESS | event::LISTEN => {
+                    let event: ProcessEvent = record(&item)?;
+                    drop(item);
+                    self.meet(&event);
+                }
+                event::PATH => {
+                    let event: PathEvent = record(&item)?;
+                    drop(item);
+                    self.see(&event)?;
+                }
+                event::REQUEST => {
+                    let event: RequestEvent = record(&item)?;
+                    drop(item);
+                    self.count(event)?;
+                }
+                _ => {
+                    drop(item);
+                    self.events.unknown += 1;
+                }
+            }
+        }
+    }
+
+    fn is_known(service: u16) -> bool {
+        service != SERVICE_UNKNOWN && usize::from(service) < SERVICES
+    }
+
+    fn meet(&mut self, event: &ProcessEvent) {
+        let ProcessEvent { kind, process, command, port, reserved: _ } = *event;
+        if process == std::process::id() {
+            return;
+        }
+        if kind == event::LISTEN {
+            self.events.listen += 1;
+            self.services.add_port(process, port);
+        } else {
+            self.events.process += 1;
+        }
+        self.service_of(process, &command, port);
+    }
+
+    /// The service of a process, which is named if it has none yet.
+    fn service_of(&mut self, process: u32, command: &[u8], port: u16) -> u16 {
+        let service = self.books.processes.get(process);
+        if Self::is_known(service) || service == SERVICE_IGNORED {
+            return service;
+        }
+        let command = command.split(|byte| *byte == 0).next().unwrap_or_default();
+        let service = self.services.identify(process, &String::from_utf8_lossy(command), port);
+        self.books.processes.set(process, service);
+        service
+    }
+
+    fn see(&mut self, event: &PathEvent) -> Result<()> {
+        let PathEvent { kind: _, process, shape, length, service, reserved: _, path } = event;
+        self.events.path += 1;
+        let service = if Self::is_known(*service) { *service } else { self.service_of(*process, b"unknown", 0) };
+        let length = *length as usize;
+        let path = &path[..length.min(PATH)];
+        match self.routes.seen(service, *shape, path, length > PATH, self.services.templates(service)) {
+            Some(lesson) => self.teach(lesson),
+            None => Ok(()),
+        }
+    }
+
+    fn teach(&mut self, Lesson { service, shape, route }: Lesson) -> Result<()> {
+        self.books.teach(service, shape, route)
+    }
+
+    fn count(&mut self, event: RequestEvent) -> Result<()> {
+        let RequestEvent { kind: _, process, shape, mut key, reserved: _, finished } = event;
+        self.events.request += 1;
+        if !Self::is_known(key.service) {
+            key.service = self.service_of(process, b"unknown", key.port);
+        }
+        if key.service == SERVICE_IGNORED {
+            return Ok(());
+        }
+        if key.route == ROUTE_UNKNOWN {
+            let (route, lesson) = self.routes.answered(key.service, shape, key.status);
+            key.route = route;
+            if let Some(lesson) = lesson {
+                self.teach(lesson)?;
+            }
+        }
+        self.routes.note(key.route, key.status);
+        for service in self.routes.take_full() {
+            // With templates, a path past the cap may still be one of theirs: user space has to look at each.
+            if self.services.templates(service).is_empty() {
+                self.books.close_routes(service)?;
+            }
+        }
+        if !self.counted.contains_key(&key) {
+            if self.counted.len() >= MAX_SERIES {
+                key.route = ROUTE_OTHER;
+            }
+            self.books.start_series(key)?;
+        }
+        self.counted.entry(key).or_default().count(&self.bounds, &finished);
+        Ok(())
+    }
+
+    /// Everything as it is now.
+    ///
+    /// # Errors
+    ///
+    /// If the maps cannot be read.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        self.drain()?;
+        let mut requests = BTreeMap::new();
+        let series = self.counted.len();
+        for (key, counted) in &self.counted {
+            let mut value = self.books.series(key)?;
+            add(&mut value, counted);
+            let is_pending = self.routes.is_pending(key.route);
+            if is_pending {
+                self.shown_as_none.insert(*key, value);
+            } else if let Some(shown) = self.shown_as_none.get(key) {
+                value = subtract(&value, shown);
+                add(requests.entry(self.labels(key, NONE)).or_insert_with(SeriesValue::default), shown);
+                if value == SeriesValue::default() {
+                    continue;
+                }
+            }
+            let handler = self.routes.handler(key.route);
+            add(requests.entry(self.labels(key, handler)).or_insert_with(SeriesValue::default), &value);
+        }
+        let mut sched = Vec::new();
+        for (number, service) in self.services.iter() {
+            sched.push((service.name.clone(), self.books.sched(number)?));
+        }
+        let mut lost: Vec<_> = [
+            ("ring_full", Lost::RingFull),
+            ("no_socket_state", Lost::NoSocketState),
+            ("fault", Lost::Fault),
+            ("unreadable", Lost::Unreadable),
+            ("unmatched", Lost::Unmatched),
+        ]
+        .into_iter()
+        .zip(self.books.lost()?)
+        .map(|((name, _), count)| (name, count))
+        .collect();
+        lost.push(("reentered", self.books.missed()?));
+        lost.push(("path_forgotten", self.routes.forgotten()));
+        Ok(Snapshot {
+            requests,
+            sched,
+            lost,
+            events: self.events,
+            runnable: self.books.runnable(&self.cpus)?,
+            series,
+        })
+    }
+
+    fn labels(&self, key: &SeriesKey, handler: &str) -> Labels {
+        Labels {
+            service: self.services.get(key.service).map_or_else(String::new, |service| service.name.clone()),
+            port: key.port,
+            handler: handler.to_owned(),
+            method: method::name(key.method),
+            status: key.status,
+        }
+    }
+}
+
+/// The CPUs that are online, from `/sys/devices/system/cpu/online`; CPU 0 alone if that cannot be read.
+fn online_cpus() -> Vec<u32> {
+    aya::util::online_cpus().unwrap_or_else(|_| vec![0])
+}

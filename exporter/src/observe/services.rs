@@ -1,0 +1,117 @@
+//! The services of this host: their numbers, names, ports, and which process belongs to which.
+
+use std::collections::{BTreeSet, HashMap};
+
+use vigie_ebpf::types::{SERVICE_UNKNOWN, SERVICES};
+
+use super::{
+    naming::{ServiceName, named_by_parent, service_name},
+    process::ProcessInfo,
+    template::Template,
+};
+use crate::config::ServiceRule;
+
+/// The service that everything belongs to once there are more services than numbers.
+const REST: &str = "other";
+
+/// One service.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name, a label value.
+    pub name: String,
+    /// The rule of the config that named it.
+    pub rule: Option<usize>,
+}
+
+/// All services.
+#[derive(Debug)]
+pub struct Services {
+    rules: Vec<ServiceRule>,
+    list: Vec<Service>,
+    numbers: HashMap<String, u16>,
+    ports: HashMap<u32, BTreeSet<u16>>,
+}
+
+// === impl Services ===
+
+impl Services {
+    /// No service yet.
+    pub fn new(rules: Vec<ServiceRule>) -> Self {
+        Self {
+            rules,
+            list: Vec::new(),
+            numbers: HashMap::new(),
+            ports: HashMap::new(),
+        }
+    }
+
+    /// A process listens on a TCP port.
+    pub fn add_port(&mut self, process: u32, port: u16) {
+        self.ports.entry(process).or_default().insert(port);
+    }
+
+    /// Finds the service of a process. `command` is its name in case that it is gone already.
+    pub fn identify(&mut self, process: u32, command: &str, port: u16) -> u16 {
+        let info = ProcessInfo::read(process).unwrap_or_else(|_| ProcessInfo::from_parts(process, command, Vec::new()));
+        let parent = if named_by_parent(&info) { ProcessInfo::read(info.ppid).ok() } else { None };
+        let mut ports: BTreeSet<u16> = self.ports.get(&process).cloned().unwrap_or_default();
+        ports.insert(port);
+        // A worker may accept on a socket that its parent listens on.
+        if let Some(inherited) = self.ports.get(&info.ppid) {
+            ports.extend(inherited);
+        }
+        let ports: Vec<u16> = ports.into_iter().filter(|port| *port != 0).collect();
+        let name = service_name(&info, parent.as_ref(), &ports, &self.rules);
+        self.number(name)
+    }
+
+    fn number(&mut self, ServiceName { name, rule }: ServiceName) -> u16 {
+        if let Some(number) = self.numbers.get(&name) {
+            return *number;
+        }
+        // Numbers start at 1: SERVICE_UNKNOWN is none. The last is for what comes when all are given.
+        let next = self.list.len() + 1 + SERVICE_UNKNOWN as usize;
+        let last = SERVICES - 1;
+        if next > last {
+            return u16::try_from(last).unwrap_or(SERVICE_UNKNOWN);
+        }
+        let (name, rule) = if next == last { (REST.to_owned(), None) } else { (name, rule) };
+        let number = u16::try_from(next).unwrap_or(SERVICE_UNKNOWN);
+        self.numbers.insert(name.clone(), number);
+        self.list.push(Service { name, rule });
+        number
+    }
+
+    /// A service by number.
+    pub fn get(&self, number: u16) -> Option<&Service> {
+        self.list.get(usize::from(number).checked_sub(1)?)
+    }
+
+    /// The route templates of a service, from the config.
+    pub fn templates(&self, number: u16) -> &[Template] {
+        let rule = self.get(number).and_then(|service| service.rule).and_then(|rule| self.rules.get(rule));
+        rule.map_or(&[], |rule| &rule.routes)
+    }
+
+    /// All services with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &Service)> {
+        (1..).zip(&self.list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_run_out_gracefully() {
+        let mut services = Services::new(Vec::new());
+        let mut number = |name: &str| services.number(ServiceName { name: name.to_owned(), rule: None });
+        assert_eq!((number("a"), number("b"), number("a")), (1, 2, 1));
+        let numbers: Vec<u16> = (0..300).map(|i| number(&format!("s{i}"))).collect();
+        assert_eq!(numbers[252], 255);
+        assert_eq!(numbers[299], 255);
+        assert_eq!(services.get(255).map(|service| service.name.as_str()), Some(REST));
+        assert_eq!(services.iter().count(), 255);
+    }
+}

@@ -1,0 +1,4 @@
+//! The web side: the metrics and the pages around them.
+
+pub mod pages;
+pub mod server;

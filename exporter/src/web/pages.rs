@@ -1,0 +1,130 @@
+//! What each path answers.
+
+use std::{io::Write as _, sync::Mutex};
+
+use flate2::{Compression, write::GzEncoder};
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Bytes,
+    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue},
+};
+use log::error;
+
+use crate::{
+    metrics::{families::Families, text},
+    observe::ledger::Ledger,
+};
+
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// What the pages are made from.
+pub struct Site {
+    /// The path of the metrics.
+    pub telemetry_path: String,
+    /// The counts.
+    pub ledger: Mutex<Ledger>,
+    /// The families.
+    pub families: Families,
+}
+
+fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+// === impl Site ===
+
+impl Site {
+    /// Answers a request.
+    pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            path if path == self.telemetry_path => self.metrics(request),
+            "/" => respond(StatusCode::OK, HTML, self.landing()),
+            "/-/healthy" => respond(StatusCode::OK, PLAIN, "Vigie is healthy.\n"),
+            "/-/ready" => respond(StatusCode::OK, PLAIN, "Vigie is ready.\n"),
+            _ => respond(StatusCode::NOT_FOUND, PLAIN, "no such page\n"),
+        }
+    }
+
+    fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let snapshot = match self.ledger.lock() {
+            Ok(mut ledger) => ledger.snapshot(),
+            Err(_) => Err(anyhow::anyhow!("an earlier scrape has failed halfway: restart Vigie")),
+        };
+        let snapshot = match snapshot {
+            Ok(snapshot) => snapshot,
+            Err(failure) => {
+                error!("cannot collect: {failure:#}");
+                return respond(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("cannot collect: {failure:#}\n"));
+            }
+        };
+        let text = text::encode(&self.families.collect(&snapshot));
+        let kind = HeaderValue::from_static(text::CONTENT_TYPE);
+        if accepts_gzip(request)
+            && let Ok(zipped) = gzip(text.as_bytes())
+        {
+            let mut response = respond(StatusCode::OK, kind, zipped);
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            return response;
+        }
+        respond(StatusCode::OK, kind, text)
+    }
+
+    fn landing(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        let path = self.telemetry_path.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Vigie</title></head>\n\
+             <body><h1>Vigie</h1>\n<p>Watches the HTTP services of this host from the kernel. Version {version}.</p>\n\
+             <ul><li><a href=\"{path}\">Metrics</a></li><li><a href=\"/-/healthy\">Health</a></li>\
+             <li><a href=\"/-/ready\">Readiness</a></li></ul></body></html>\n"
+        )
+    }
+}
+
+/// Whether a client takes gzip (RFC 9110, 12.5.3): named, and not with weight 0.
+fn accepts_gzip<B>(request: &Request<B>) -> bool {
+    let values = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let is_refused = parts.any(|weight| matches!(weight, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        is_gzip && !is_refused
+    })
+}
+
+fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_negotiated() {
+        for (header, expected) in [
+            ("gzip", true),
+            ("deflate, gzip;q=1.0, *;q=0.5", true),
+            ("GZIP", true),
+            ("identity", false),
+            ("gzip;q=0", false),
+            ("", false),
+        ] {
+            let request = Request::builder().header(ACCEPT_ENCODING, header).body(()).unwrap();
+            assert_eq!(accepts_gzip(&request), expected, "{header}");
+        }
+        assert!(!accepts_gzip(&Request::new(())));
+    }
+}

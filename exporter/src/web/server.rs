@@ -1,0 +1,61 @@
+//! Listening and serving.
+
+use std::{convert::Infallible, net::SocketAddr, rc::Rc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use log::{debug, warn};
+use tokio::net::TcpListener;
+
+use super::pages::Site;
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Listens on an address: `host:port`, or `:port` for every address of the host.
+///
+/// # Errors
+///
+/// If the address cannot be understood, or is in use.
+pub async fn listen(address: &str) -> Result<(TcpListener, SocketAddr)> {
+    let hint = || format!("cannot listen on {address}: choose another with --web.listen-address");
+    let listener = match address.strip_prefix(':') {
+        // An IPv6 socket takes IPv4 as well, where the host has IPv6.
+        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
+            result => result,
+        },
+        None => TcpListener::bind(address).await,
+    };
+    let listener = listener.with_context(hint)?;
+    let local = listener.local_addr().with_context(hint)?;
+    Ok((listener, local))
+}
+
+/// Serves the site on a listener, for ever.
+pub async fn serve(listener: TcpListener, site: Rc<Site>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: they come back.
+                warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let site = Rc::clone(&site);
+        tokio::task::spawn_local(async move {
+            let service = service_fn(|request| {
+                let response = site.answer(&request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                debug!("a client went away: {error}");
+            }
+        });
+    }
+}
