@@ -14,14 +14,13 @@ use crate::{
     kernel::{TASK_PID, TASK_TGID, adopt, connection, load, port, received_up_to, service, set_service, watch},
     receive::received,
     report::{abort, finish, meet},
-    schedule::{switched, visited},
+    schedule::{began, switched, visited},
     send::sent,
 };
 
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_RECV: i32 = 3;
 const TCP_FIN_WAIT1: i32 = 4;
-const TCP_CLOSE: i32 = 7;
 const TCP_LAST_ACK: i32 = 9;
 const TCP_LISTEN: i32 = 10;
 
@@ -75,9 +74,18 @@ pub fn vigie_state(ctx: BtfTracePointContext) {
             meet(process, port(sock), event::LISTEN);
             debug!(&ctx, "process {} listens on port {}", process, port(sock));
         }
-        TCP_FIN_WAIT1 | TCP_LAST_ACK | TCP_CLOSE => close(sock),
+        TCP_FIN_WAIT1 | TCP_LAST_ACK => close(sock),
         _ => {}
     }
+}
+
+/// `tcp_destroy_sock(struct sock *sk)`: nobody holds the socket any longer.
+///
+/// A reset is no end by itself: the server may be in the middle of the call that sends the response, and only this hook
+/// tells that it has let go.
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn vigie_destroy(ctx: BtfTracePointContext) {
+    close(ctx.arg(0));
 }
 
 /// The server has closed its side, or the connection is gone: what was open has ended.
@@ -111,6 +119,7 @@ pub fn vigie_fork(ctx: BtfTracePointContext) {
     // SAFETY: both are task_structs; the members are of type `pid_t`.
     let (parent, child, thread): (u32, u32, u32) =
         unsafe { (load(parent, &TASK_TGID), load(child, &TASK_TGID), load(child, &TASK_PID)) };
+    began(thread);
     if child == thread {
         set_service(child, service(parent));
     }

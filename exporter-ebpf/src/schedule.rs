@@ -1,23 +1,25 @@
 //! A CPU switches from one thread to another: the run queue's books.
 //!
-//! The kernel keeps `sched_info.run_delay`, the time a thread was runnable without a CPU, and adds to it when the thread
-//! gets one, just after this tracepoint. So what a thread waited for its present stint is the difference between its
-//! `run_delay` now, as it leaves, and what it was when the tracepoint saw it come. It comes and leaves on the same CPU:
-//! one record for each CPU is all that has to be kept, and no state for each thread.
+//! The kernel keeps `sched_info.run_delay`, the time a thread was runnable without a CPU. It adds to it when the thread
+//! gets a CPU, just after this tracepoint, and also when the waiting thread is moved to another CPU's queue. So what a
+//! thread waited for its present stint is the difference between its `run_delay` now, as it leaves, and what it was when
+//! it last left. That is kept by thread id; where it is not known, what the thread had waited when it came serves: it comes
+//! and leaves on the same CPU, and misses only a wait before a move.
 //!
 //! Source: `__schedule()` calls `trace_sched_switch()`, then `context_switch()`, whose `prepare_task_switch()` calls
-//! `sched_info_switch()`: <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/core.c#L6603>.
+//! `sched_info_switch()`: <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/core.c#L6603>; and
+//! `sched_info_dequeue()`: <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/stats.h#L205>.
 
 use core::ffi::c_void;
 
 use aya_ebpf::Global;
-use vigie_ebpf::types::{Stint, WAIT_BOUNDS, WAIT_BOUNDS_NS, bucket};
+use vigie_ebpf::types::{Stint, THREADS, WAIT_BOUNDS, WAIT_BOUNDS_NS, Waited, bucket};
 
 use crate::{
     kernel::{
         TASK_CPU, TASK_NVCSW, TASK_ON_RQ, TASK_PID, TASK_RUN_DELAY, TASK_RUNTIME, TASK_STATE, TASK_TGID, load, service,
     },
-    maps::{RUNNABLE, SCHED, STINT},
+    maps::{RUNNABLE, SCHED, STINT, WAITED},
     report::is_known,
 };
 
@@ -60,6 +62,39 @@ pub fn switched(previous: *const c_void, next: *const c_void) {
     }
 }
 
+/// What the thread had waited in all when it last left a CPU; `wait` is what it has waited now, and is remembered.
+#[inline(always)]
+fn last_wait(stint: &Stint, wait: u64) -> u64 {
+    let Some(place) = WAITED.get_ptr_mut(stint.thread & (THREADS as u32 - 1)) else {
+        return stint.wait;
+    };
+    // SAFETY: the map's element. A thread leaves one CPU at a time; two threads that meet here only lose what was kept.
+    let last = unsafe { *place };
+    let now = Waited {
+        wait,
+        thread: stint.thread,
+        reserved: 0,
+    };
+    // SAFETY: as above.
+    unsafe { *place = now };
+    if last.thread == stint.thread && last.wait <= stint.wait { last.wait } else { stint.wait }
+}
+
+/// A thread begins, and has waited for nothing yet. Its id may have been another thread's.
+#[inline(always)]
+pub fn began(thread: u32) {
+    if let Some(place) = WAITED.get_ptr_mut(thread & (THREADS as u32 - 1)) {
+        // SAFETY: the map's element.
+        unsafe {
+            *place = Waited {
+                wait: 0,
+                thread,
+                reserved: 0,
+            };
+        }
+    }
+}
+
 /// # Safety
 ///
 /// `task` is a `task_struct`.
@@ -81,7 +116,7 @@ unsafe fn leave(task: *const c_void, stint: &Stint) {
     let Some(books) = SCHED.get_ptr_mut(number as u32) else {
         return;
     };
-    let waited = wait.wrapping_sub(stint.wait);
+    let waited = wait.wrapping_sub(last_wait(stint, wait));
     let voluntary = voluntary.wrapping_sub(stint.voluntary);
     let bucket = bucket(&WAIT_BOUNDS_NS, waited);
     // SAFETY: this CPU's element. A bucket is at most WAIT_BOUNDS, which is the array's last index.

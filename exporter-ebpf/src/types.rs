@@ -153,6 +153,22 @@ pub struct Stint {
     pub reserved: u32,
 }
 
+/// What a thread had waited in all when it last left a CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// Its `sched_info.run_delay`.
+    pub wait: u64,
+    /// Its thread id.
+    pub thread: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// How many threads' [`Waited`] are kept: a power of two. Thread ids are given in turn, so that two threads rarely meet in
+/// one place.
+pub const THREADS: usize = 65_536;
+
 /// Why something was not seen, matched or kept. The index of a counter.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,8 @@ pub enum Role {
     Requests,
     /// Without it a request's time begins when it is read, not when it arrives.
     Arrival,
+    /// Without it a request on a connection that is reset is not counted.
+    Endings,
     /// Without it the CPU and run-queue metrics of services are missing.
     Scheduler,
     /// Without it a worker, or a process that became another program, may be taken for what it was before.
@@ -40,6 +42,7 @@ impl Role {
         match self {
             Self::Requests => "no request can be seen",
             Self::Arrival => "a request's duration begins when it is read, not when it arrives",
+            Self::Endings => "a request on a connection that is reset is not counted",
             Self::Scheduler => "the CPU and run-queue metrics of services are missing",
             Self::Processes => "a worker may be taken for another service until its first request",
             Self::RunQueue => "vigie_host_runqueue_length is missing",
@@ -64,11 +67,12 @@ pub struct Probe {
 /// Name, program, hook, the types of the hook's arguments that the program relies on, role.
 type Plan = (&'static str, &'static str, &'static str, &'static [&'static str], Role);
 
-const PROBES: [Plan; 8] = [
+const PROBES: [Plan; 9] = [
     ("ready", "vigie_ready", "sk_data_ready", &["const struct sock *"], Role::Arrival),
     ("receive", "vigie_receive", "sock_recv_length", &["struct sock *", "int", "int"], Role::Requests),
     ("send", "vigie_send", "sock_send_length", &["struct sock *", "int", "int"], Role::Requests),
     ("state", "vigie_state", "inet_sock_set_state", &["const struct sock *", "const int", "const int"], Role::Requests),
+    ("destroy", "vigie_destroy", "tcp_destroy_sock", &["struct sock *"], Role::Endings),
     ("switch", "vigie_switch", "sched_switch", &["bool", "struct task_struct *", "struct task_struct *"], Role::Scheduler),
     ("fork", "vigie_fork", "sched_process_fork", &["struct task_struct *", "struct task_struct *"], Role::Processes),
     ("exec", "vigie_exec", "sched_process_exec", &["struct task_struct *"], Role::Processes),

@@ -1,0 +1,127 @@
+//! What the tests share.
+
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use testkit::{Counts, Scrape, Vigie};
+
+/// The program under test.
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_vigie"))
+}
+
+/// Vigie, watching.
+pub fn vigie(arguments: &[&str]) -> Vigie {
+    testkit::vigie(binary(), arguments).unwrap()
+}
+
+/// A Python that has what the demo store needs: `cargo xtask setup` makes it, `cargo xtask test` names it.
+pub fn python() -> PathBuf {
+    let python = std::env::var_os("VIGIE_DEMO_PYTHON").expect("run the tests with 'cargo xtask test'");
+    PathBuf::from(python)
+}
+
+/// The demo store's directory.
+pub fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")
+}
+
+/// The counts of a port once they are as expected, or after two seconds, whatever they are then: a server's last system
+/// call may return after its client has read the response.
+pub fn settled(vigie: &Vigie, port: u16, expected: &Counts) -> Counts {
+    settled_scrape(vigie, |scrape| scrape.requests(port) == *expected).requests(port)
+}
+
+/// A scrape that fits, or the last one after two seconds.
+pub fn settled_scrape(vigie: &Vigie, fits: impl Fn(&Scrape) -> bool) -> Scrape {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        let scrape = vigie.scrape().unwrap();
+        if fits(&scrape) || Instant::now() > end {
+            return scrape;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Counts written down: handler, method, status, count.
+pub fn counts(list: &[(&str, &str, u16, u64)]) -> Counts {
+    list.iter().map(|(handler, method, status, count)| (((*handler).to_owned(), (*method).to_owned(), *status), *count)).collect()
+}
+
+/// Everything that Vigie says it has lost.
+pub fn lost(scrape: &Scrape) -> f64 {
+    scrape.sum("vigie_lost_total", &[])
+}
+
+/// A server in this process whose every byte the test decides: `handle` gets each accepted connection, in a thread of its
+/// own.
+pub fn server(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let handle = Arc::new(handle);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let handle = Arc::clone(&handle);
+            thread::spawn(move || handle(stream));
+        }
+    });
+    address
+}
+
+/// A connection to it.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// Reads up to the empty line that ends a head. `None`: the peer has closed before it sent anything.
+pub fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    Some(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Reads a request as a server would: with a large buffer.
+pub fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; 65536];
+    match stream.read(&mut buffer) {
+        Ok(0) | Err(_) => None,
+        Ok(count) => Some(buffer[..count].to_vec()),
+    }
+}
+
+/// A small answer.
+pub const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Answers every request of a connection with [`OK`].
+pub fn answer_all(mut stream: TcpStream) {
+    let mut got = Vec::new();
+    while let Some(piece) = read_request(&mut stream) {
+        got.extend(piece);
+        if got.ends_with(b"\r\n\r\n") {
+            got.clear();
+            if stream.write_all(OK).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What HTTP/1 allows, on connections whose every byte is chosen here.
+
+mod common;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{OK, answer_all, connect, counts, lost, read_head, read_request, server, settled, settled_scrape, vigie};
+
+/// Sends pieces with pauses, so that each is read by a call of its own.
+fn send_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
+    for piece in pieces {
+        stream.write_all(piece).unwrap();
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+#[test]
+fn a_request_line_in_any_two_pieces() {
+    let address = server(|mut stream| {
+        let mut got = Vec::new();
+        while let Some(piece) = read_request(&mut stream) {
+            got.extend(piece);
+            if got.ends_with(b"\r\n\r\n") {
+                got.clear();
+                stream.write_all(OK).unwrap();
+            }
+        }
+    });
+    let vigie = vigie(&[]);
+    let request = b"POST /api/ventes/17?x=1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut stream = connect(address);
+    for cut in 1..request.len() {
+        send_pieces(&mut stream, &[&request[..cut], &request[cut..]]);
+        read_head(&mut stream).unwrap();
+        stream.read_exact(&mut [0; 2]).unwrap();
+    }
+    // And byte by byte, on a fresh connection.
+    let mut stream = connect(address);
+    let bytes: Vec<&[u8]> = request.chunks(1).collect();
+    send_pieces(&mut stream, &bytes);
+    read_head(&mut stream).unwrap();
+    let expected = counts(&[("/api/ventes/{id}", "POST", 200, request.len() as u64)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
+/// Responses whose end is known in different ways, in one piece and in many.
+#[test]
+fn every_kind_of_response() {
+    let chunked: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nA: b\r\n\r\n";
+    let responses: [(&str, &[u8], u16); 9] = [
+        ("/length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200),
+        ("/empty", b"HTTP/1.1 201 Created\r\ncontent-length:0\r\n\r\n", 201),
+        ("/chunked", chunked, 200),
+        ("/no-content", b"HTTP/1.1 204 No Content\r\n\r\n", 204),
+        ("/not-modified", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 999\r\n\r\n", 304),
+        ("/interim", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", 200),
+        ("/continue", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 404),
+        ("/long-head", b"HTTP/1.1 500 Oh\r\nX-Long: @\r\nContent-Length: 3\r\n\r\nabc", 500),
+        ("/old", b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", 200),
+    ];
+    let long = "y".repeat(3000);
+    let responses = responses.map(|(path, response, status)| {
+        (path, String::from_utf8(response.to_vec()).unwrap().replace('@', &long).into_bytes(), status)
+    });
+    let answers = responses.clone();
+    let address = server(move |mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            let request = String::from_utf8(request).unwrap();
+            let (path, size) = request.split(' ').nth(1).unwrap().split_once('?').unwrap();
+            let (_, response, _) = answers.iter().find(|(known, _, _)| *known == path).unwrap();
+            for piece in response.chunks(size.parse().unwrap()) {
+                stream.write_all(piece).unwrap();
+            }
+        }
+    });
+    let vigie = vigie(&[]);
+    let sizes = [1usize, 2, 3, 7, 20, 100_000];
+    for (path, response, _) in &responses {
+        let mut stream = connect(address);
+        for size in sizes {
+            stream.write_all(format!("GET {path}?{size} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+            stream.read_exact(&mut vec![0; response.len()]).unwrap();
+        }
+        // The connection stays open and idle: the last request has to be visible all the same.
+        std::mem::forget(stream);
+    }
+    let mut expected = testkit::Counts::new();
+    for (path, _, status) in &responses {
+        let handler = if *status == 404 { "none" } else { path };
+        *expected.entry((handler.to_owned(), "GET".to_owned(), *status)).or_default() += sizes.len() as u64;
+    }
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
+#[test]
+fn a_body_that_ends_with_the_connection() {
+    let address = server(|mut stream| {
+        read_request(&mut stream).unwrap();
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello").unwrap();
+        thread::sleep(Duration::from_millis(50));
+        stream.write_all(b" world").unwrap();
+        thread::sleep(Duration::from_millis(200));
+    });
+    let vigie = vigie(&[]);
+    let mut stream = connect(address);
+    stream.write_all(b"GET /old HTTP/1.0\r\n\r\n").unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    let expected = counts(&[("/old", "GET", 200, 1)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    // Up to the last byte that was sent, and not up to the close.
+    let port = address.port().to_string();
+    let sum = vigie.scrape().unwrap().sum("http_request_duration_seconds_sum", &[("port", &port)]);
+    assert!((0.050..0.150).contains(&sum), "{sum}");
+}
+
+#[test]
+fn an_upgrade_counts_once_and_its_frames_do_not() {
+    let address = server(|mut stream| {
+        read_request(&mut stream).unwrap();
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
+        while let Some(frame) = read_request(&mut stream) {
+            stream.write_all(&frame).unwrap();
+        }
+    });
+    let vigie = vigie(&[]);
+    let mut stream = connect(address);
+    stream.write_all(b"GET /socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
+    read_head(&mut stream).unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET /frame HTTP/1.1\r\n\r\n").unwrap();
+        read_head(&mut stream).unwrap();
+    }
+    drop(stream);
+    let expected = counts(&[("/socket", "GET", 101, 1)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+}
+
+#[test]
+fn a_request_that_is_not_answered_is_aborted() {
+    let address = server(|mut stream| {
+        let request = read_request(&mut stream).unwrap();
+        if request.starts_with(b"GET /impatient") {
+            // The client goes away first.
+            while read_request(&mut stream).is_some() {}
+        }
+    });
+    let vigie = vigie(&[]);
+    for path in ["/impatient", "/dropped", "/dropped"] {
+        let mut stream = connect(address);
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        if path == "/impatient" {
+            thread::sleep(Duration::from_millis(20));
+            stream.shutdown(Shutdown::Both).unwrap();
+        } else {
+            let _ = stream.read(&mut [0; 10]);
+        }
+    }
+    let port = address.port().to_string();
+    let aborted = |scrape: &testkit::Scrape, handler: &str| scrape.sum("http_requests_aborted_total", &[("port", &port), ("handler", handler)]);
+    let scrape = settled_scrape(&vigie, |scrape| aborted(scrape, "/impatient") == 1.0 && aborted(scrape, "/dropped") == 2.0);
+    assert_eq!((aborted(&scrape, "/impatient"), aborted(&scrape, "/dropped")), (1.0, 2.0));
+    assert_eq!(scrape.requests(address.port()), testkit::Counts::new());
+}
+
+#[test]
+fn what_is_not_http_is_not_counted() {
+    let address = server(|mut stream| {
+        while let Some(bytes) = read_request(&mut stream) {
+            stream.write_all(&bytes).unwrap();
+        }
+    });
+    let vigie = vigie(&[]);
+    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..], b"get key1 key2\r\n", b"*1\r\n$4\r\nPING\r\n", b"\0\0\0\x08\x04\xd2\x16\x2f", &[b'a'; 5000]] {
+        let mut stream = connect(address);
+        for _ in 0..3 {
+            stream.write_all(bytes).unwrap();
+            stream.read_exact(&mut vec![0; bytes.len()]).unwrap();
+        }
+    }
+    let mut stream = connect(address);
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 18]).unwrap();
+    let scrape = vigie.scrape().unwrap();
+    assert_eq!(scrape.requests(address.port()), testkit::Counts::new());
+}
+
+/// A connection that is older than Vigie is picked up at its next request.
+#[test]
+fn an_older_connection_is_picked_up() {
+    let address = server(answer_all);
+    let mut stream = connect(address);
+    stream.write_all(b"GET /before HTTP/1.1\r\n\r\n").unwrap();
+    read_head(&mut stream).unwrap();
+    stream.read_exact(&mut [0; 2]).unwrap();
+    let vigie = vigie(&[]);
+    for _ in 0..5 {
+        stream.write_all(b"GET /after HTTP/1.1\r\n\r\n").unwrap();
+        read_head(&mut stream).unwrap();
+        stream.read_exact(&mut [0; 2]).unwrap();
+    }
+    let expected = counts(&[("/after", "GET", 200, 5)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+}
+
+#[test]
+fn ipv6_is_seen() {
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer_all(stream.unwrap());
+        }
+    });
+    let vigie = vigie(&[]);
+    let mut stream = connect(address);
+    stream.write_all(b"GET /six HTTP/1.1\r\n\r\n").unwrap();
+    read_head(&mut stream).unwrap();
+    let expected = counts(&[("/six", "GET", 200, 1)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+}
+
+/// The clock starts when the first byte is readable: in the accept backlog, in the socket's queue, and not when the
+/// connection is opened.
+#[test]
+fn waiting_counts_from_the_first_byte() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let vigie = vigie(&[]);
+    let port = address.port().to_string();
+    let mut before = 0.0;
+    let mut rows = Vec::new();
+    for (backlog, queue, idle) in [(500, 0, 0), (0, 500, 0), (0, 0, 500)] {
+        let mut client = connect(address);
+        thread::sleep(Duration::from_millis(idle));
+        let start = Instant::now();
+        client.write_all(b"GET /wait HTTP/1.1\r\n\r\n").unwrap();
+        thread::sleep(Duration::from_millis(backlog));
+        let (mut stream, _) = listener.accept().unwrap();
+        thread::sleep(Duration::from_millis(queue));
+        read_request(&mut stream).unwrap();
+        stream.write_all(OK).unwrap();
+        read_head(&mut client).unwrap();
+        let truth = start.elapsed().as_secs_f64();
+        let scrape = vigie.scrape().unwrap();
+        let sum = scrape.sum("http_request_duration_seconds_sum", &[("port", &port)]);
+        rows.push((truth, sum - before));
+        before = sum;
+    }
+    println!("client, Vigie: {rows:?}");
+    for (truth, seen) in rows {
+        assert!((truth - seen).abs() < 0.002_f64.max(truth * 0.02), "client {truth}, Vigie {seen}");
+    }
+}
