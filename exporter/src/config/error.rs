@@ -18,8 +18,8 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// Line and column, counted from 1, when they are known.
-    #[must_use]
-    pub fn position(&self) -> Option<(u64, u64)> {
+    #[cfg(test)]
+    pub(super) fn position(&self) -> Option<(u64, u64)> {
         (self.line > 0).then_some((self.line, self.column))
     }
 

@@ -77,16 +77,23 @@ impl Books {
         })
     }
 
-    /// Starts a series: from now on the kernel counts its requests.
+    /// Starts a series: from now on the kernel counts its requests. `false`: it has no memory for it right now.
+    ///
+    /// The kernel takes the elements of such a map from a small reserve that it fills in the background, so a burst of new
+    /// series can find it empty for a moment.
     ///
     /// # Errors
     ///
-    /// If there is no memory, or no room in the map.
-    pub fn start_series(&mut self, key: SeriesKey) -> Result<()> {
+    /// If the map cannot be written for any other reason.
+    pub fn start_series(&mut self, key: SeriesKey) -> Result<bool> {
         let zero = PerCpuValues::try_from(vec![SeriesValue::default(); self.cpus])?;
         match self.series.insert(key, zero, BPF_NOEXIST) {
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-            other => Ok(other?),
+            Err(MapError::SyscallError(error)) => match error.io_error.raw_os_error() {
+                Some(libc::EEXIST) => Ok(true),
+                Some(libc::ENOMEM | libc::E2BIG) => Ok(false),
+                _ => Err(error.into()),
+            },
+            other => Ok(other.map(|()| true)?),
         }
     }
 

@@ -81,11 +81,19 @@ pub struct Ledger {
     services: Services,
     routes: Routes,
     /// What was counted here. Every series that the kernel keeps has an entry.
-    counted: BTreeMap<SeriesKey, SeriesValue>,
+    counted: BTreeMap<SeriesKey, Counted>,
     /// What was shown as `none` of a route, when it was.
     shown_as_none: HashMap<SeriesKey, SeriesValue>,
     events: Events,
     cpus: Vec<u32>,
+}
+
+/// A series, as far as it was counted here.
+#[derive(Debug, Default)]
+struct Counted {
+    value: SeriesValue,
+    /// Whether the kernel counts it, too.
+    is_started: bool,
 }
 
 fn add(sum: &mut SeriesValue, value: &SeriesValue) {
@@ -257,13 +265,15 @@ impl Ledger {
                 self.books.close_routes(service)?;
             }
         }
-        if !self.counted.contains_key(&key) {
-            if self.counted.len() >= MAX_SERIES {
-                key.route = ROUTE_OTHER;
-            }
-            self.books.start_series(key)?;
+        if self.counted.len() >= MAX_SERIES && !self.counted.contains_key(&key) {
+            key.route = ROUTE_OTHER;
         }
-        self.counted.entry(key).or_default().count(&self.bounds, &finished);
+        let counted = self.counted.entry(key).or_default();
+        counted.value.count(&self.bounds, &finished);
+        if !counted.is_started {
+            // If the kernel has no memory for it now, its next request comes here as well, and is another try.
+            counted.is_started = self.books.start_series(key)?;
+        }
         Ok(())
     }
 
@@ -277,8 +287,10 @@ impl Ledger {
         let mut requests = BTreeMap::new();
         let series = self.counted.len();
         for (key, counted) in &self.counted {
-            let mut value = self.books.series(key)?;
-            add(&mut value, counted);
+            let mut value = counted.value;
+            if counted.is_started {
+                add(&mut value, &self.books.series(key)?);
+            }
             let is_pending = self.routes.is_pending(key.route);
             if is_pending {
                 self.shown_as_none.insert(*key, value);

@@ -1,0 +1,62 @@
+//! `cargo xtask bench`: what Vigie costs, as ratios taken in one run, and in nanoseconds beside.
+
+mod empty;
+mod machine;
+mod programs;
+mod report;
+mod servers;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{command, paths, setup::Tools};
+
+/// The flags of `cargo xtask bench`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Write the table into docs/performance.md, too
+    #[arg(long)]
+    write: bool,
+    /// How many windows of a quarter of a second, and rounds with and without Vigie, to take
+    #[arg(long, default_value_t = 40)]
+    windows: usize,
+}
+
+/// What the parts of the benchmark need.
+pub struct Context<'a> {
+    /// The release build of Vigie.
+    pub vigie: PathBuf,
+    /// The tools that setup has found.
+    pub tools: &'a Tools,
+    /// The flags.
+    pub windows: usize,
+}
+
+/// Runs all parts, and prints the table.
+///
+/// # Errors
+///
+/// If a part cannot run: a server that does not start, a kernel that does not let itself be measured.
+#[expect(clippy::print_stdout, reason = "the table is what this command is for")]
+pub fn run(tools: &Tools, options: &Options) -> Result<()> {
+    command::run(&mut command::cargo(["build", "--release", "--package", "vigie"])?)?;
+    let context = Context {
+        vigie: paths::target()?.join("release/vigie"),
+        tools,
+        windows: options.windows,
+    };
+    let mut report = report::Report::new();
+    report.machine(&machine::describe()?);
+    programs::measure(&context, &mut report)?;
+    servers::cost(&context, &mut report)?;
+    servers::idle(&context, &mut report)?;
+    servers::scrapes(&context, &mut report)?;
+    let text = report.markdown();
+    println!("{text}");
+    if options.write {
+        report::write(&paths::root()?.join("docs/performance.md"), &text)?;
+    }
+    Ok(())
+}

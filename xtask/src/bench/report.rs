@@ -1,0 +1,66 @@
+//! The table.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+/// Where the table stands in the document.
+const START: &str = "<!-- bench: from here on written by `cargo xtask bench --write` -->";
+
+/// What was measured.
+pub struct Report {
+    machine: String,
+    programs: String,
+    lines: String,
+}
+
+/// The median, or 0 of nothing.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+// Writing to a String cannot fail: the results are dropped.
+
+// === impl Report ===
+
+impl Report {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { machine: String::new(), programs: String::new(), lines: String::new() }
+    }
+
+    /// The machine.
+    pub fn machine(&mut self, machine: &str) {
+        machine.clone_into(&mut self.machine);
+    }
+
+    /// A row of the programs' table.
+    pub fn program(&mut self, load: &str, hook: &str, real: f64, empty: f64, ratio: f64) {
+        let _ = writeln!(self.programs, "| {load} | {hook} | {real:.0} | {empty:.0} | {ratio:.2} |");
+    }
+
+    /// A row of the other table.
+    pub fn line(&mut self, what: &str, value: &str) {
+        let _ = writeln!(self.lines, "| {what} | {value} |");
+    }
+
+    /// Both tables, as Markdown.
+    pub fn markdown(&self) -> String {
+        format!(
+            "Machine: {}.\n\n\
+             | load on nginx, keep-alive | hook | Vigie, ns | empty, ns | ratio |\n|---|---|---:|---:|---:|\n{}\n\
+             | what | value |\n|---|---|\n{}",
+            self.machine, self.programs, self.lines
+        )
+    }
+}
+
+/// Puts the tables into the document, behind its marker.
+pub fn write(document: &Path, tables: &str) -> Result<()> {
+    let old = fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
+    let (head, _) = old.split_once(START).with_context(|| format!("no line \"{START}\" in {}", document.display()))?;
+    fs::write(document, format!("{head}{START}\n\n{tables}"))?;
+    Ok(())
+}
