@@ -52,11 +52,7 @@ impl Arrivals {
                 return;
             }
         }
-        self.ring[(written as usize) & (ARRIVALS - 1)] = Arrival {
-            time,
-            end,
-            reserved: 0,
-        };
+        self.ring[(written as usize) & (ARRIVALS - 1)] = Arrival { time, end, reserved: 0 };
         self.written = written.wrapping_add(1);
     }
 

@@ -182,10 +182,7 @@ pub fn mix(hash: u64, word: u64) -> u64 {
         .wrapping_mul(0x87c3_7b91_1142_53d5)
         .rotate_left(31)
         .wrapping_mul(0x4cf5_ad43_2745_937f);
-    (hash ^ word)
-        .rotate_left(27)
-        .wrapping_mul(5)
-        .wrapping_add(0x52dc_e729)
+    (hash ^ word).rotate_left(27).wrapping_mul(5).wrapping_add(0x52dc_e729)
 }
 
 /// Spreads the last differences of a hash over all of its bits: the finalizer of MurmurHash3 x64.

@@ -92,7 +92,11 @@ impl Chunks {
         if self.state != DATA as u64 {
             return 0;
         }
-        let skipped = if self.remaining < available { self.remaining } else { available };
+        let skipped = if self.remaining < available {
+            self.remaining
+        } else {
+            available
+        };
         self.remaining -= skipped;
         if self.remaining == 0 {
             self.state = DATA_END as u64;
@@ -160,8 +164,18 @@ mod tests {
 
     #[test]
     fn bodies_end_where_they_end() {
-        for body in ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n0\r\nX: y\r\nZ: 1\r\n\r\n", "1\nA\n0\n\n", "0A\r\n0\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n"] {
-            assert_eq!(feed(format!("{body}HTTP/1.1").as_bytes(), &[1000]), (body.len(), Step::Done), "{body}");
+        for body in [
+            "0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "5;a=b\r\nhello\r\n0\r\nX: y\r\nZ: 1\r\n\r\n",
+            "1\nA\n0\n\n",
+            "0A\r\n0\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n",
+        ] {
+            assert_eq!(
+                feed(format!("{body}HTTP/1.1").as_bytes(), &[1000]),
+                (body.len(), Step::Done),
+                "{body}"
+            );
         }
         assert_eq!(feed(b"x", &[1]).1, Step::Bad);
         assert_eq!(feed(b"\r\n", &[1]).1, Step::Bad);

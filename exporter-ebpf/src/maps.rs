@@ -7,8 +7,8 @@ use aya_ebpf::{
 use vigie_ebpf::{
     bytes::BUFFER,
     types::{
-        BOUNDS, CPUS, CachedPath, Connection, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, SERVICES, SchedValue, SeriesKey, SeriesValue,
-        ShapeKey, Stint, THREADS, Waited,
+        BOUNDS, CPUS, CachedPath, Connection, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, SERVICES, SchedValue,
+        SeriesKey, SeriesValue, ShapeKey, Stint, THREADS, Waited,
     },
 };
 

@@ -158,8 +158,25 @@ mod tests {
             assert!(is_id(id), "{id}");
         }
         for name in [
-            "", "api", "v1", "v2beta1", "produits", "facade", "defaced", "deadbeef", "rapport", "oauth2", "2fa",
-            "index.html", "get-customer-order-history", "a-b", "-", "--", "1.0", "style.css", "{id}",
+            "",
+            "api",
+            "v1",
+            "v2beta1",
+            "produits",
+            "facade",
+            "defaced",
+            "deadbeef",
+            "rapport",
+            "oauth2",
+            "2fa",
+            "index.html",
+            "get-customer-order-history",
+            "a-b",
+            "-",
+            "--",
+            "1.0",
+            "style.css",
+            "{id}",
         ] {
             assert!(!is_id(name), "{name}");
         }
@@ -167,10 +184,12 @@ mod tests {
 
     #[test]
     fn shapes_differ_where_names_do() {
-        let shapes: Vec<u64> = ["/", "//", "/a", "/a/", "/b", "/a/1", "/a/1/b", "/a/b", "a", "", "/1", "/1/1", "/ab", "/a/b/1", "/1/a"]
-            .iter()
-            .map(|path| shape(path.as_bytes()))
-            .collect();
+        let shapes: Vec<u64> = [
+            "/", "//", "/a", "/a/", "/b", "/a/1", "/a/1/b", "/a/b", "a", "", "/1", "/1/1", "/ab", "/a/b/1", "/1/a",
+        ]
+        .iter()
+        .map(|path| shape(path.as_bytes()))
+        .collect();
         for (i, one) in shapes.iter().enumerate() {
             for other in &shapes[i + 1..] {
                 assert_ne!(one, other);

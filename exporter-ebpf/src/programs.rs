@@ -117,8 +117,13 @@ pub fn vigie_switch(ctx: BtfTracePointContext) {
 pub fn vigie_fork(ctx: BtfTracePointContext) {
     let (parent, child): (*const c_void, *const c_void) = (ctx.arg(0), ctx.arg(1));
     // SAFETY: both are task_structs; the members are of type `pid_t`.
-    let (parent, child, thread): (u32, u32, u32) =
-        unsafe { (load(parent, &TASK_TGID), load(child, &TASK_TGID), load(child, &TASK_PID)) };
+    let (parent, child, thread): (u32, u32, u32) = unsafe {
+        (
+            load(parent, &TASK_TGID),
+            load(child, &TASK_TGID),
+            load(child, &TASK_PID),
+        )
+    };
     began(thread);
     if child == thread {
         set_service(child, service(parent));

@@ -227,12 +227,20 @@ fn read_line(sock: *const c_void, connection: &mut Connection, count: u64, arriv
             return;
         }
         // Longer than what can be looked at. If the path was there, the response will show whether this is HTTP.
-        step = if pieces.request.has_path() { Step::Done as u8 } else { Step::Bad as u8 };
+        step = if pieces.request.has_path() {
+            Step::Done as u8
+        } else {
+            Step::Bad as u8
+        };
     }
     if step == Step::Bad as u8 {
         // A connection that never carried a request is another protocol. One that did may be in the middle of something
         // that Vigie does not follow: it is looked at again at its next read.
-        connection.stage = if connection.is_whole && !connection.is_http { stage::OPAQUE } else { stage::IDLE };
+        connection.stage = if connection.is_whole && !connection.is_http {
+            stage::OPAQUE
+        } else {
+            stage::IDLE
+        };
         return;
     }
     handle(sock, connection);

@@ -244,7 +244,11 @@ impl Reader {
                     return Step::Bad;
                 }
                 self.matched += 1;
-                if self.matched as usize == VERSION_BYTES { Step::Done } else { Step::More }
+                if self.matched as usize == VERSION_BYTES {
+                    Step::Done
+                } else {
+                    Step::More
+                }
             }
         }
     }
@@ -289,7 +293,10 @@ mod tests {
 
     fn buffer(bytes: &[u8], behind: &[u8]) -> Box<[u8; BUFFER]> {
         let mut buffer = Box::new([0u8; BUFFER]);
-        for (place, byte) in buffer.iter_mut().zip(bytes.iter().chain(behind.iter().cycle().take(BUFFER))) {
+        for (place, byte) in buffer
+            .iter_mut()
+            .zip(bytes.iter().chain(behind.iter().cycle().take(BUFFER)))
+        {
             *place = *byte;
         }
         buffer
@@ -308,7 +315,11 @@ mod tests {
 
     fn both(text: &str) -> (Option<Line>, Step, Reader) {
         let (step, reader) = read(text.as_bytes());
-        (scan::<WINDOW>(&buffer(text.as_bytes(), b" "), text.len(), 1), step, reader)
+        (
+            scan::<WINDOW>(&buffer(text.as_bytes(), b" "), text.len(), 1),
+            step,
+            reader,
+        )
     }
 
     #[test]
@@ -344,8 +355,18 @@ mod tests {
     #[test]
     fn what_is_no_request() {
         for text in [
-            "get key1\r\n", "get /a /b\r\n", "GET /\r\n", "HTTP/1.1 200 OK\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01", "*1\r\n$4\r\nPING\r\n",
-            "GET  / HTTP/1.1\r\n", "GET / HTTP/2.0\r\n", " GET / HTTP/1.1", "SSH-2.0-OpenSSH_9.2\r\n", "GET ?a HTTP/1.1", "PRI * HTTP/2.0\r\n",
+            "get key1\r\n",
+            "get /a /b\r\n",
+            "GET /\r\n",
+            "HTTP/1.1 200 OK\r\n",
+            "\x16\x03\x01\x02\x00\x01\x00\x01",
+            "*1\r\n$4\r\nPING\r\n",
+            "GET  / HTTP/1.1\r\n",
+            "GET / HTTP/2.0\r\n",
+            " GET / HTTP/1.1",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "GET ?a HTTP/1.1",
+            "PRI * HTTP/2.0\r\n",
         ] {
             let (line, step, _) = both(text);
             assert_eq!((line, step), (None, Step::Bad), "{text}");

@@ -32,7 +32,12 @@ static OWN_PROCESS: Global<u32> = Global::new(0);
 pub fn visited(task: *const c_void) {
     // SAFETY: the members are of type `unsigned int`, `int`, `pid_t`, `u32`.
     let (state, queued, process, cpu): (u32, u32, u32, u32) = unsafe {
-        (load(task, &TASK_STATE), load(task, &TASK_ON_RQ), load(task, &TASK_TGID), load(task, &TASK_CPU))
+        (
+            load(task, &TASK_STATE),
+            load(task, &TASK_ON_RQ),
+            load(task, &TASK_TGID),
+            load(task, &TASK_CPU),
+        )
     };
     if state != 0 || queued == 0 || process == OWN_PROCESS.load() {
         return;
@@ -77,7 +82,11 @@ fn last_wait(stint: &Stint, wait: u64) -> u64 {
     };
     // SAFETY: as above.
     unsafe { *place = now };
-    if last.thread == stint.thread && last.wait <= stint.wait { last.wait } else { stint.wait }
+    if last.thread == stint.thread && last.wait <= stint.wait {
+        last.wait
+    } else {
+        stint.wait
+    }
 }
 
 /// A thread begins, and has waited for nothing yet. Its id may have been another thread's.

@@ -14,7 +14,9 @@ use vigie_ebpf::{
 use crate::{
     kernel::{connection, pieces},
     maps::{PARSED, lost},
-    parsers::{BODY_ENDED_BEFORE, BODY_GOES_ON, BODY_UNKNOWN, vigie_follow_chunks, vigie_read_response, vigie_scan_response},
+    parsers::{
+        BODY_ENDED_BEFORE, BODY_GOES_ON, BODY_UNKNOWN, vigie_follow_chunks, vigie_read_response, vigie_scan_response,
+    },
     report::finish,
     user_memory::Message,
 };

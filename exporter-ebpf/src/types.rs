@@ -11,8 +11,23 @@ pub const BOUNDS: usize = 31;
 pub const WAIT_BOUNDS: usize = 17;
 /// The upper bounds of the run-queue wait histogram, in nanoseconds: from 5 µs to 1 s.
 pub const WAIT_BOUNDS_NS: [u64; WAIT_BOUNDS] = [
-    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000,
-    50_000_000, 100_000_000, 250_000_000, 500_000_000, 1_000_000_000,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
 ];
 /// How many services a host can have, counting [`SERVICE_UNKNOWN`], which is none.
 pub const SERVICES: usize = 256;
@@ -379,7 +394,10 @@ mod tests {
     #[test]
     fn buckets_are_inclusive_above() {
         let bounds = [10, 20, u64::MAX];
-        assert_eq!([0, 10, 11, 20, 21, u64::MAX].map(|value| bucket(&bounds, value)), [0, 0, 1, 1, 2, 2]);
+        assert_eq!(
+            [0, 10, 11, 20, 21, u64::MAX].map(|value| bucket(&bounds, value)),
+            [0, 0, 1, 1, 2, 2]
+        );
         assert_eq!(bucket(&[1], 2), 1);
     }
 
@@ -389,9 +407,25 @@ mod tests {
         bounds[0] = 5;
         let mut value = SeriesValue::default();
         for duration in [1, 5, 6] {
-            value.count(&bounds, &Finished { duration, request_bytes: 2, response_bytes: 3 });
+            value.count(
+                &bounds,
+                &Finished {
+                    duration,
+                    request_bytes: 2,
+                    response_bytes: 3,
+                },
+            );
         }
-        assert_eq!((value.buckets[0], value.buckets[1], value.duration, value.request_bytes, value.response_bytes), (2, 1, 12, 6, 9));
+        assert_eq!(
+            (
+                value.buckets[0],
+                value.buckets[1],
+                value.duration,
+                value.request_bytes,
+                value.response_bytes
+            ),
+            (2, 1, 12, 6, 9)
+        );
     }
 
     #[test]
@@ -399,7 +433,10 @@ mod tests {
         assert_eq!(size_of::<SeriesKey>(), 12);
         assert_eq!(size_of::<SeriesValue>(), 280);
         // 1,000 series on 128 CPUs, with the other per-CPU maps, stay below 64 MB.
-        assert!(128 * (1000 * 280 + SERVICES * size_of::<SchedValue>() + 2048 * size_of::<CachedPath>() + 16_384) < 64_000_000 - 12_000_000);
+        assert!(
+            128 * (1000 * 280 + SERVICES * size_of::<SchedValue>() + 2048 * size_of::<CachedPath>() + 16_384)
+                < 64_000_000 - 12_000_000
+        );
         assert!(size_of::<Connection>() <= 256);
     }
 }

@@ -5,10 +5,7 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::{
-    Global,
-    helpers::generated::bpf_probe_read_user,
-};
+use aya_ebpf::{Global, helpers::generated::bpf_probe_read_user};
 use vigie_ebpf::{
     bytes::{BUFFER, PIECE, forget},
     types::Lost,
@@ -129,7 +126,11 @@ impl Message {
         } else {
             return None;
         };
-        let buffer = if is_sent { SENT.get_ptr_mut(0) } else { RECEIVED.get_ptr_mut(0) };
+        let buffer = if is_sent {
+            SENT.get_ptr_mut(0)
+        } else {
+            RECEIVED.get_ptr_mut(0)
+        };
         // SAFETY: this CPU's buffer, which only the programs of this direction use; see RECEIVED and SENT.
         let buffer = unsafe { &mut *buffer? };
         Some(Self {
@@ -160,7 +161,11 @@ impl Message {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vigie_gather(address: u64, count: u64, skip: u64, wanted: u64, is_sent: u32) -> u64 {
-    let buffer = if is_sent != 0 { SENT.get_ptr_mut(0) } else { RECEIVED.get_ptr_mut(0) };
+    let buffer = if is_sent != 0 {
+        SENT.get_ptr_mut(0)
+    } else {
+        RECEIVED.get_ptr_mut(0)
+    };
     let Some(buffer) = buffer else {
         return 0;
     };

@@ -52,8 +52,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let origin = path.display().to_string();
         let mut bytes = Vec::new();
-        let read =
-            File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
+        let read = File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
         match read {
             Err(error) => return Err(ConfigError::unreadable(&origin, &error)),
             Ok(size) if u64::try_from(size).is_ok_and(|size| size > SIZE_LIMIT) => {
@@ -61,8 +60,7 @@ impl Config {
             }
             Ok(_) => {}
         }
-        let text = String::from_utf8(bytes)
-            .map_err(|error| ConfigError::not_utf8(&origin, &error.utf8_error()))?;
+        let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&origin, &error.utf8_error()))?;
         Self::parse(&text, &origin)
     }
 
@@ -73,8 +71,8 @@ impl Config {
     /// Returns the first thing that is wrong, as one line.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
         let options = serde_saphyr::options! { with_snippet: false };
-        let raw: Option<raw::RawConfig> = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| ConfigError::yaml(origin, &error))?;
+        let raw: Option<raw::RawConfig> =
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::yaml(origin, &error))?;
         raw.map_or_else(
             || Ok(Self::default()),
             |raw| Self::check(raw).map_err(|problem| problem.of(origin)),

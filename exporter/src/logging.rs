@@ -44,7 +44,10 @@ pub fn start(level: Level, format: Format) -> Result<()> {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let builder = fmt().with_max_level(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = fmt()
+        .with_max_level(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     match format {
         Format::Text => builder.with_ansi(false).try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),

@@ -1,5 +1,11 @@
 //! Durations are the client's, but for what the client itself and the loopback take.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed, as it should"
+)]
+
 mod common;
 
 use common::{python, settled_scrape, vigie};
@@ -27,7 +33,9 @@ Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 fn sum(vigie: &Vigie, server: &Server, count: f64) -> f64 {
     let port = server.port().to_string();
     let labels = [("port", port.as_str())];
-    let scrape = settled_scrape(vigie, |scrape| scrape.sum("http_request_duration_seconds_count", &labels) >= count);
+    let scrape = settled_scrape(vigie, |scrape| {
+        scrape.sum("http_request_duration_seconds_count", &labels) >= count
+    });
     assert_eq!(scrape.sum("http_request_duration_seconds_count", &labels), count);
     scrape.sum("http_request_duration_seconds_sum", &labels)
 }
@@ -53,7 +61,10 @@ fn sequential_requests() {
         before = after;
     }
     println!("client minus Vigie, µs per request: {differences:.1?}");
-    assert!(differences.iter().any(|difference| (0.0..=200.0).contains(difference)), "{differences:?}");
+    assert!(
+        differences.iter().any(|difference| (0.0..=200.0).contains(difference)),
+        "{differences:?}"
+    );
 }
 
 #[test]
@@ -88,7 +99,12 @@ fn the_buckets_hold_the_durations() {
     sum(&vigie, &server, 6.0);
     let port = server.port().to_string();
     let scrape = vigie.scrape().unwrap();
-    let below = |bound: &str| scrape.sum("http_request_duration_seconds_bucket", &[("port", &port), ("le", bound)]);
+    let below = |bound: &str| {
+        scrape.sum(
+            "http_request_duration_seconds_bucket",
+            &[("port", &port), ("le", bound)],
+        )
+    };
     // A stall can only move a request up, past 25, 50 or 100 ms; three sleeps are above these bounds in any case.
     assert!(below("0.025") <= 3.0 && below("0.05") <= 5.0);
     assert_eq!(below("+Inf"), 6.0);

@@ -1,5 +1,11 @@
 //! The program: its pages, its flags, and what it says when something is wrong.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed, as it should"
+)]
+
 mod common;
 
 use std::{
@@ -37,23 +43,35 @@ fn the_pages() {
     assert!(landing.text().contains("href=\"/vigie-metrics\""));
     assert_eq!(page("/metrics").status, 404);
     let metrics = page("/vigie-metrics");
-    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        metrics.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
     Scrape::parse(&metrics.text()).unwrap();
 
     let mut client = testkit::Client::connect(vigie.server.address()).unwrap();
-    let zipped = client.send(&Request::get("/vigie-metrics").header("accept-encoding", "gzip")).unwrap();
+    let zipped = client
+        .send(&Request::get("/vigie-metrics").header("accept-encoding", "gzip"))
+        .unwrap();
     assert_eq!(zipped.header("content-encoding"), Some("gzip"));
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&zipped.body[..]), &mut text).unwrap();
     Scrape::parse(&text).unwrap();
     assert_eq!(client.send(&Request::post("/vigie-metrics", "")).unwrap().status, 405);
-    assert_eq!(client.send(&Request::new("HEAD", "/vigie-metrics")).unwrap().status, 200);
+    assert_eq!(
+        client.send(&Request::new("HEAD", "/vigie-metrics")).unwrap().status,
+        200
+    );
 }
 
 #[test]
 fn several_addresses() {
     let vigie = vigie(&["--web.listen-address", "127.0.0.1:0", "--web.listen-address", "[::1]:0"]);
-    let lines = vigie.log().lines().filter(|line| line.contains("listening on http://")).count();
+    let lines = vigie
+        .log()
+        .lines()
+        .filter(|line| line.contains("listening on http://"))
+        .count();
     assert_eq!(lines, 3);
 }
 
@@ -82,7 +100,10 @@ fn bad_configs() {
         let file = directory.write("vigie.yml", text.as_bytes()).unwrap();
         assert_one_line(&["serve", "--config.file", file.to_str().unwrap()], expected);
     }
-    assert_one_line(&["serve", "--config.file", "/nonexistent/vigie.yml"], "/nonexistent/vigie.yml");
+    assert_one_line(
+        &["serve", "--config.file", "/nonexistent/vigie.yml"],
+        "/nonexistent/vigie.yml",
+    );
 }
 
 #[test]
@@ -124,7 +145,9 @@ fn the_doctor() {
     let output = run(&["doctor"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
-    for probe in ["ready", "receive", "send", "state", "destroy", "switch", "fork", "exec", "tasks"] {
+    for probe in [
+        "ready", "receive", "send", "state", "destroy", "switch", "fork", "exec", "tasks",
+    ] {
         assert!(text.contains(&format!("ok    probe {probe}")), "{text}");
     }
     assert!(text.contains("Vigie can see requests on this host."));
@@ -133,7 +156,10 @@ fn the_doctor() {
 #[test]
 fn the_version() {
     let output = run(&["--version"]);
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), concat!("vigie ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap().trim(),
+        concat!("vigie ", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! What HTTP/1 allows, on connections whose every byte is chosen here.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed, as it should"
+)]
+
 mod common;
 
 use std::{
@@ -9,7 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{OK, answer_all, connect, counts, lost, read_head, read_request, server, settled, settled_scrape, vigie};
+use common::{
+    OK, answer_all, connect, counts, lost, read_head, read_request, server, settled, settled_scrape, vigie, vigie_alone,
+};
 
 /// Sends pieces with pauses, so that each is read by a call of its own.
 fn send_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
@@ -31,7 +39,7 @@ fn a_request_line_in_any_two_pieces() {
             }
         }
     });
-    let vigie = vigie(&[]);
+    let vigie = vigie_alone(&[]);
     let request = b"POST /api/ventes/17?x=1 HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut stream = connect(address);
     for cut in 1..request.len() {
@@ -52,21 +60,45 @@ fn a_request_line_in_any_two_pieces() {
 /// Responses whose end is known in different ways, in one piece and in many.
 #[test]
 fn every_kind_of_response() {
-    let chunked: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nA: b\r\n\r\n";
+    let chunked: &[u8] =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nA: b\r\n\r\n";
     let responses: [(&str, &[u8], u16); 9] = [
         ("/length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200),
         ("/empty", b"HTTP/1.1 201 Created\r\ncontent-length:0\r\n\r\n", 201),
         ("/chunked", chunked, 200),
         ("/no-content", b"HTTP/1.1 204 No Content\r\n\r\n", 204),
-        ("/not-modified", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 999\r\n\r\n", 304),
-        ("/interim", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", 200),
-        ("/continue", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 404),
-        ("/long-head", b"HTTP/1.1 500 Oh\r\nX-Long: @\r\nContent-Length: 3\r\n\r\nabc", 500),
+        (
+            "/not-modified",
+            b"HTTP/1.1 304 Not Modified\r\nContent-Length: 999\r\n\r\n",
+            304,
+        ),
+        (
+            "/interim",
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+            200,
+        ),
+        (
+            "/continue",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+            404,
+        ),
+        (
+            "/long-head",
+            b"HTTP/1.1 500 Oh\r\nX-Long: @\r\nContent-Length: 3\r\n\r\nabc",
+            500,
+        ),
         ("/old", b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", 200),
     ];
     let long = "y".repeat(3000);
     let responses = responses.map(|(path, response, status)| {
-        (path, String::from_utf8(response.to_vec()).unwrap().replace('@', &long).into_bytes(), status)
+        (
+            path,
+            String::from_utf8(response.to_vec())
+                .unwrap()
+                .replace('@', &long)
+                .into_bytes(),
+            status,
+        )
     });
     let answers = responses.clone();
     let address = server(move |mut stream| {
@@ -79,12 +111,14 @@ fn every_kind_of_response() {
             }
         }
     });
-    let vigie = vigie(&[]);
+    let vigie = vigie_alone(&[]);
     let sizes = [1usize, 2, 3, 7, 20, 100_000];
     for (path, response, _) in &responses {
         let mut stream = connect(address);
         for size in sizes {
-            stream.write_all(format!("GET {path}?{size} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+            stream
+                .write_all(format!("GET {path}?{size} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+                .unwrap();
             stream.read_exact(&mut vec![0; response.len()]).unwrap();
         }
         // The connection stays open and idle: the last request has to be visible all the same.
@@ -93,7 +127,9 @@ fn every_kind_of_response() {
     let mut expected = testkit::Counts::new();
     for (path, _, status) in &responses {
         let handler = if *status == 404 { "none" } else { path };
-        *expected.entry((handler.to_owned(), "GET".to_owned(), *status)).or_default() += sizes.len() as u64;
+        *expected
+            .entry((handler.to_owned(), "GET".to_owned(), *status))
+            .or_default() += sizes.len() as u64;
     }
     assert_eq!(settled(&vigie, address.port(), &expected), expected);
     assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
@@ -116,7 +152,10 @@ fn a_body_that_ends_with_the_connection() {
     assert_eq!(settled(&vigie, address.port(), &expected), expected);
     // Up to the last byte that was sent, and not up to the close.
     let port = address.port().to_string();
-    let sum = vigie.scrape().unwrap().sum("http_request_duration_seconds_sum", &[("port", &port)]);
+    let sum = vigie
+        .scrape()
+        .unwrap()
+        .sum("http_request_duration_seconds_sum", &[("port", &port)]);
     assert!((0.050..0.150).contains(&sum), "{sum}");
 }
 
@@ -124,14 +163,18 @@ fn a_body_that_ends_with_the_connection() {
 fn an_upgrade_counts_once_and_its_frames_do_not() {
     let address = server(|mut stream| {
         read_request(&mut stream).unwrap();
-        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            .unwrap();
         while let Some(frame) = read_request(&mut stream) {
             stream.write_all(&frame).unwrap();
         }
     });
     let vigie = vigie(&[]);
     let mut stream = connect(address);
-    stream.write_all(b"GET /socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET /socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        .unwrap();
     read_head(&mut stream).unwrap();
     for _ in 0..3 {
         stream.write_all(b"GET /frame HTTP/1.1\r\n\r\n").unwrap();
@@ -154,7 +197,9 @@ fn a_request_that_is_not_answered_is_aborted() {
     let vigie = vigie(&[]);
     for path in ["/impatient", "/dropped", "/dropped"] {
         let mut stream = connect(address);
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .unwrap();
         if path == "/impatient" {
             thread::sleep(Duration::from_millis(20));
             stream.shutdown(Shutdown::Both).unwrap();
@@ -163,9 +208,16 @@ fn a_request_that_is_not_answered_is_aborted() {
         }
     }
     let port = address.port().to_string();
-    let aborted = |scrape: &testkit::Scrape, handler: &str| scrape.sum("http_requests_aborted_total", &[("port", &port), ("handler", handler)]);
-    let scrape = settled_scrape(&vigie, |scrape| aborted(scrape, "/impatient") == 1.0 && aborted(scrape, "/dropped") == 2.0);
-    assert_eq!((aborted(&scrape, "/impatient"), aborted(&scrape, "/dropped")), (1.0, 2.0));
+    let aborted = |scrape: &testkit::Scrape, handler: &str| {
+        scrape.sum("http_requests_aborted_total", &[("port", &port), ("handler", handler)])
+    };
+    let scrape = settled_scrape(&vigie, |scrape| {
+        aborted(scrape, "/impatient") == 1.0 && aborted(scrape, "/dropped") == 2.0
+    });
+    assert_eq!(
+        (aborted(&scrape, "/impatient"), aborted(&scrape, "/dropped")),
+        (1.0, 2.0)
+    );
     assert_eq!(scrape.requests(address.port()), testkit::Counts::new());
 }
 
@@ -177,7 +229,13 @@ fn what_is_not_http_is_not_counted() {
         }
     });
     let vigie = vigie(&[]);
-    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..], b"get key1 key2\r\n", b"*1\r\n$4\r\nPING\r\n", b"\0\0\0\x08\x04\xd2\x16\x2f", &[b'a'; 5000]] {
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..],
+        b"get key1 key2\r\n",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"\0\0\0\x08\x04\xd2\x16\x2f",
+        &[b'a'; 5000],
+    ] {
         let mut stream = connect(address);
         for _ in 0..3 {
             stream.write_all(bytes).unwrap();
@@ -255,6 +313,9 @@ fn waiting_counts_from_the_first_byte() {
     }
     println!("client, Vigie: {rows:?}");
     for (truth, seen) in rows {
-        assert!((truth - seen).abs() < 0.002_f64.max(truth * 0.02), "client {truth}, Vigie {seen}");
+        assert!(
+            (truth - seen).abs() < 0.002_f64.max(truth * 0.02),
+            "client {truth}, Vigie {seen}"
+        );
     }
 }

@@ -1,19 +1,21 @@
-//! Paths become routes. In a file of its own, which runs alone: what other tests do would add to the events counted here.
+//! Paths become routes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed, as it should"
+)]
 
 mod common;
 
-use common::{answer_all, connect, counts, lost, read_head, server, settled, settled_scrape, vigie};
+use common::{answer_all, connect, counts, lost, read_head, server, settled, settled_scrape, vigie_alone};
 use std::io::Write as _;
 use testkit::{Request, Shot, TempDir, closed_loop, nginx};
 
-/// One test after the other: each counts all events of the host.
-static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
 #[test]
 fn a_million_ids_are_one_route() {
-    let _alone = ALONE.lock();
     let server = nginx(&[], "location /api/ { return 200 \"ok\\n\"; }", 1).unwrap();
-    let vigie = vigie(&[]);
+    let vigie = vigie_alone(&[]);
     let records = closed_loop(server.address(), 4, 250_000, true, |thread, i| Shot {
         handler: "/api/produits/{id}",
         request: Request::get(format!("/api/produits/{}", thread * 250_000 + i)),
@@ -24,7 +26,8 @@ fn a_million_ids_are_one_route() {
     assert_eq!(records.counts(), expected);
     assert_eq!(settled(&vigie, server.port(), &expected), expected);
     let scrape = vigie.scrape().unwrap();
-    let events = scrape.sum("vigie_events_total", &[("kind", "path")]) + scrape.sum("vigie_events_total", &[("kind", "request")]);
+    let events = scrape.sum("vigie_events_total", &[("kind", "path")])
+        + scrape.sum("vigie_events_total", &[("kind", "request")]);
     println!("{events} events");
     assert!(events < 100.0, "{events} events");
     assert_eq!(lost(&scrape), 0.0);
@@ -34,7 +37,9 @@ fn a_million_ids_are_one_route() {
 fn request_all(address: std::net::SocketAddr, paths: impl IntoIterator<Item = String>) {
     for path in paths {
         let mut stream = connect(address);
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .unwrap();
         read_head(&mut stream).unwrap();
     }
 }
@@ -42,14 +47,16 @@ fn request_all(address: std::net::SocketAddr, paths: impl IntoIterator<Item = St
 /// A name of letters that no rule takes for an identifier.
 fn name(number: u32) -> String {
     let letter = |digit: u32| char::from(b'g' + u8::try_from(digit).unwrap());
-    [number / 100, number / 10 % 10, number % 10].map(letter).iter().collect()
+    [number / 100, number / 10 % 10, number % 10]
+        .map(letter)
+        .iter()
+        .collect()
 }
 
 #[test]
 fn past_the_cap_is_other() {
-    let _alone = ALONE.lock();
     let address = server(answer_all);
-    let vigie = vigie(&[]);
+    let vigie = vigie_alone(&[]);
     request_all(address, (0..300).map(|i| format!("/{}", name(i))));
     request_all(address, (0..300).map(|i| format!("/{}", name(i))));
     let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
@@ -57,19 +64,29 @@ fn past_the_cap_is_other() {
     // Which 200 of them are first is the server threads' business, near the end.
     let other = seen.get(&("other".to_owned(), "GET".to_owned(), 200)).copied();
     assert_eq!((seen.len(), seen.values().sum(), other), (201, 600, Some(200)));
-    assert!(seen.iter().all(|((handler, _, _), count)| handler == "other" || *count == 2), "{seen:?}");
+    assert!(
+        seen.iter()
+            .all(|((handler, _, _), count)| handler == "other" || *count == 2),
+        "{seen:?}"
+    );
     assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
 }
 
 /// What was only not found is `none`, also after it was scraped; once it is found, it has a name, and no count is lost.
 #[test]
 fn not_found_is_none_until_it_is_found() {
-    let _alone = ALONE.lock();
     let directory = TempDir::new().unwrap();
     let root = directory.path().display();
     let server = nginx(&[], &format!("location /late/ {{ root {root}; }}"), 1).unwrap();
-    let vigie = vigie(&[]);
-    request_all(server.address(), ["/late/page".to_owned(), "/late/page".to_owned(), "/wp-login.php".to_owned()]);
+    let vigie = vigie_alone(&[]);
+    request_all(
+        server.address(),
+        [
+            "/late/page".to_owned(),
+            "/late/page".to_owned(),
+            "/wp-login.php".to_owned(),
+        ],
+    );
     let expected = counts(&[("none", "GET", 404, 3)]);
     assert_eq!(settled(&vigie, server.port(), &expected), expected);
     std::fs::create_dir(directory.path().join("late")).unwrap();
@@ -77,18 +94,24 @@ fn not_found_is_none_until_it_is_found() {
     request_all(server.address(), ["/late/page".to_owned()]);
     std::fs::remove_file(directory.path().join("late/page")).unwrap();
     request_all(server.address(), ["/late/page".to_owned()]);
-    let expected = counts(&[("none", "GET", 404, 3), ("/late/page", "GET", 200, 1), ("/late/page", "GET", 404, 1)]);
+    let expected = counts(&[
+        ("none", "GET", 404, 3),
+        ("/late/page", "GET", 200, 1),
+        ("/late/page", "GET", 404, 1),
+    ]);
     assert_eq!(settled(&vigie, server.port(), &expected), expected);
 }
 
 #[test]
 fn templates_come_from_the_config() {
-    let _alone = ALONE.lock();
     let address = server(answer_all);
     let directory = TempDir::new().unwrap();
-    let config = format!("services:\n  - name: shop\n    port: {}\n    routes:\n      - /users/{{name}}/orders\n", address.port());
+    let config = format!(
+        "services:\n  - name: shop\n    port: {}\n    routes:\n      - /users/{{name}}/orders\n",
+        address.port()
+    );
     let file = directory.write("vigie.yml", config.as_bytes()).unwrap();
-    let vigie = vigie(&["--config.file", file.to_str().unwrap()]);
+    let vigie = vigie_alone(&["--config.file", file.to_str().unwrap()]);
     request_all(address, (0..30).map(|i| format!("/users/{}/orders?page={i}", name(i))));
     request_all(address, ["/users/17".to_owned()]);
     let expected = counts(&[("/users/{name}/orders", "GET", 200, 30), ("/users/{id}", "GET", 200, 1)]);

@@ -1,5 +1,11 @@
 //! The scheduler's metrics agree with the kernel's own books.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed, as it should"
+)]
+
 mod common;
 
 use std::{fs, thread, time::Duration};
@@ -37,8 +43,21 @@ fn main_thread(process: u32) -> (u64, u64, u64, u64) {
     let text = fs::read_to_string(format!("/proc/{process}/schedstat")).unwrap();
     let numbers: Vec<u64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let number = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse::<u64>().unwrap();
-    (numbers[0], numbers[1], number("voluntary_ctxt_switches:"), number("nonvoluntary_ctxt_switches:"))
+    let number = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .trim()
+            .parse::<u64>()
+            .unwrap()
+    };
+    (
+        numbers[0],
+        numbers[1],
+        number("voluntary_ctxt_switches:"),
+        number("nonvoluntary_ctxt_switches:"),
+    )
 }
 
 /// One thread only: its books are all in /proc, and must be equal to the nanosecond.
@@ -76,8 +95,19 @@ while True:
     let read = || {
         let scrape = vigie.scrape().unwrap();
         let value = |name: &str| scrape.sum(name, &labels);
-        let switches = |kind: &str| scrape.sum("service_context_switches_total", &[("service", "exact"), ("type", kind)]);
-        (value("service_cpu_seconds_total"), value("service_runqueue_wait_seconds_sum"), switches("voluntary"), switches("involuntary"), value("service_runqueue_wait_seconds_count"))
+        let switches = |kind: &str| {
+            scrape.sum(
+                "service_context_switches_total",
+                &[("service", "exact"), ("type", kind)],
+            )
+        };
+        (
+            value("service_cpu_seconds_total"),
+            value("service_runqueue_wait_seconds_sum"),
+            switches("voluntary"),
+            switches("involuntary"),
+            value("service_runqueue_wait_seconds_count"),
+        )
     };
     let (before, kernel_before) = (read(), main_thread(server.pid()));
     for _ in 0..10 {
@@ -85,8 +115,18 @@ while True:
     }
     let (after, kernel_after) = (read(), main_thread(server.pid()));
     let near = |seen: f64, kernel: u64| (seen * 1e9 - kernel as f64).abs() < 50.0;
-    assert!(near(after.0 - before.0, kernel_after.0 - kernel_before.0), "CPU {} {}", after.0 - before.0, kernel_after.0 - kernel_before.0);
-    assert!(near(after.1 - before.1, kernel_after.1 - kernel_before.1), "wait {} {}", after.1 - before.1, kernel_after.1 - kernel_before.1);
+    assert!(
+        near(after.0 - before.0, kernel_after.0 - kernel_before.0),
+        "CPU {} {}",
+        after.0 - before.0,
+        kernel_after.0 - kernel_before.0
+    );
+    assert!(
+        near(after.1 - before.1, kernel_after.1 - kernel_before.1),
+        "wait {} {}",
+        after.1 - before.1,
+        kernel_after.1 - kernel_before.1
+    );
     assert_eq!((after.2 - before.2) as u64, kernel_after.2 - kernel_before.2);
     assert_eq!((after.3 - before.3) as u64, kernel_after.3 - kernel_before.3);
     assert_eq!(after.4 - before.4, (after.2 + after.3) - (before.2 + before.3));
@@ -117,7 +157,10 @@ fn dead_threads_count() {
     let (kernel, seen) = (process_cpu() - before, cpu(&scrape) - seen_before);
     println!("process {kernel}, Vigie {seen}");
     assert!((kernel - seen).abs() <= 0.03, "process {kernel}, Vigie {seen}");
-    let voluntary = scrape.sum("service_context_switches_total", &[("service", "busy"), ("type", "voluntary")]);
+    let voluntary = scrape.sum(
+        "service_context_switches_total",
+        &[("service", "busy"), ("type", "voluntary")],
+    );
     assert!(voluntary >= 600.0, "{voluntary}");
     let waits = scrape.sum("service_runqueue_wait_seconds_count", &[("service", "busy")]);
     let switches = scrape.sum("service_context_switches_total", &[("service", "busy")]);

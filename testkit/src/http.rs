@@ -51,9 +51,7 @@ impl Request {
 
     /// Whether a header of that name (in any case) is set.
     pub fn has_header(&self, name: &str) -> bool {
-        self.headers
-            .iter()
-            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+        self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
     fn write_to(&self, host: &str, out: &mut Vec<u8>) {
@@ -71,12 +69,8 @@ impl Request {
         for (name, value) in &self.headers {
             header(name, value);
         }
-        let needs_length =
-            !self.body.is_empty() || matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
-        if needs_length
-            && !self.has_header("content-length")
-            && !self.has_header("transfer-encoding")
-        {
+        let needs_length = !self.body.is_empty() || matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
+        if needs_length && !self.has_header("content-length") && !self.has_header("transfer-encoding") {
             header("content-length", &self.body.len().to_string());
         }
         out.extend_from_slice(b"\r\n");
@@ -132,10 +126,7 @@ impl Client {
     /// Writes bytes as they are, in one write call. The first call since the last response starts its clock.
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !self.open {
-            return Err(io::Error::new(
-                io::ErrorKind::NotConnected,
-                "the connection is closed",
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the connection is closed"));
         }
         self.start.get_or_insert_with(Instant::now);
         let written = self.stream.write_all(bytes);

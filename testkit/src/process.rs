@@ -180,9 +180,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let exit = self.stop();
         // A crash should not go unseen; nextest and cargo show this line with the failed test.
-        if let Ok(Some(signal @ (libc::SIGSEGV | libc::SIGABRT | libc::SIGBUS))) =
-            exit.map(|exit| exit.signal())
-        {
+        if let Ok(Some(signal @ (libc::SIGSEGV | libc::SIGABRT | libc::SIGBUS))) = exit.map(|exit| exit.signal()) {
             eprintln!("process {} crashed with signal {signal}", self.pid());
         }
     }
@@ -241,10 +239,7 @@ mod tests {
     fn an_early_exit_fails_with_the_log() {
         let server = shell("echo the reason >&2; exit 3");
         let error = server.wait_ready().unwrap_err().to_string();
-        assert!(
-            error.contains("exited") && error.contains("the reason"),
-            "{error}"
-        );
+        assert!(error.contains("exited") && error.contains("the reason"), "{error}");
     }
 
     #[test]
@@ -252,10 +247,7 @@ mod tests {
         let server = shell("sleep 1000 & echo $!; trap '' TERM; wait; sleep 1000 & wait");
         let pid = server
             .wait_for(READY_TIMEOUT, || {
-                server
-                    .log()
-                    .ends_with('\n')
-                    .then(|| server.log().trim().to_owned())
+                server.log().ends_with('\n').then(|| server.log().trim().to_owned())
             })
             .unwrap();
         let leader = server.pid().to_string();
@@ -277,9 +269,7 @@ mod tests {
     fn stop_gives_the_exit_status_once_and_for_all() {
         let mut server = shell("trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done");
         server
-            .wait_for(READY_TIMEOUT, || {
-                server.log().contains("ready").then_some(())
-            })
+            .wait_for(READY_TIMEOUT, || server.log().contains("ready").then_some(()))
             .unwrap();
         assert_eq!(server.stop().unwrap().code(), Some(7));
         assert_eq!(server.stop().unwrap().code(), Some(7));

@@ -98,17 +98,12 @@ impl Scrape {
 
     /// All samples of that name, in the order of the text.
     pub fn samples<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
-        self.samples
-            .iter()
-            .filter(move |sample| sample.name == name)
+        self.samples.iter().filter(move |sample| sample.name == name)
     }
 
     /// The value of the one sample with these labels (it may have others); `None` if there is none.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Ambiguous> {
-        let values: Vec<f64> = self
-            .matching(name, labels)
-            .map(|sample| sample.value)
-            .collect();
+        let values: Vec<f64> = self.matching(name, labels).map(|sample| sample.value).collect();
         match values[..] {
             [] => Ok(None),
             [value] => Ok(Some(value)),
@@ -122,8 +117,7 @@ impl Scrape {
     /// The values of all samples with these labels, added up; 0 if there is none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         // Not Iterator::sum: without samples it gives -0.
-        self.matching(name, labels)
-            .fold(0.0, |sum, sample| sum + sample.value)
+        self.matching(name, labels).fold(0.0, |sum, sample| sum + sample.value)
     }
 
     /// The requests counted for the service on a port. A status label that is no number counts as 0, which no
@@ -133,9 +127,7 @@ impl Scrape {
         for sample in self.matching(REQUESTS, &[("port", &port.to_string())]) {
             let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
             let status = label("status").parse().unwrap_or(0);
-            *counts
-                .entry((label("handler"), label("method"), status))
-                .or_default() += sample.value as u64;
+            *counts.entry((label("handler"), label("method"), status)).or_default() += sample.value as u64;
         }
         counts
     }
@@ -147,11 +139,7 @@ impl Scrape {
         quantile::of_buckets(&buckets, q)
     }
 
-    fn matching<'a>(
-        &'a self,
-        name: &'a str,
-        labels: &'a [(&'a str, &'a str)],
-    ) -> impl Iterator<Item = &'a Sample> {
+    fn matching<'a>(&'a self, name: &'a str, labels: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = &'a Sample> {
         self.samples(name).filter(move |sample| sample.has(labels))
     }
 }

@@ -57,10 +57,7 @@ fn nginx_config(dir: &Path, port: u16, workers: usize, extra_locations: &str) ->
             301 => "301 /".to_owned(),
             _ => format!(r#"{status} "{status}\n""#),
         };
-        writeln!(
-            locations,
-            "location = /status/{status} {{ return {answer}; }}"
-        )?;
+        writeln!(locations, "location = /status/{status} {{ return {answer}; }}")?;
     }
     let mut temp_paths = String::new();
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
@@ -106,12 +103,7 @@ pub fn uvicorn_store(python: &Path, demo_dir: &Path, workers: usize) -> Result<S
             "127.0.0.1",
             "--no-access-log",
         ])
-        .args([
-            "--port",
-            &port.to_string(),
-            "--workers",
-            &workers.to_string(),
-        ])
+        .args(["--port", &port.to_string(), "--workers", &workers.to_string()])
         .current_dir(demo_dir)
         .env(
             "DATABASE_URL",
@@ -161,13 +153,7 @@ pub struct Vigie {
 pub fn vigie(binary: &Path, args: &[&str]) -> Result<Vigie> {
     let mut command = Command::new(binary);
     command
-        .args([
-            "serve",
-            "--web.listen-address",
-            "127.0.0.1:0",
-            "--log.format",
-            "json",
-        ])
+        .args(["serve", "--web.listen-address", "127.0.0.1:0", "--log.format", "json"])
         .args(args);
     let mut server = Server::start(command, TempDir::new()?, 0)?;
     let address = server.wait_for(VIGIE_TIMEOUT, || listen_address(&server.log()))?;
@@ -223,25 +209,18 @@ mod tests {
 
     #[test]
     fn finds_the_address_in_a_json_log() {
-        let log = "{\"message\":\"starting\"}\n{\"level\":\"info\",\"message\":\"listening on http://127.0.0.1:41234\"}\n";
+        let log =
+            "{\"message\":\"starting\"}\n{\"level\":\"info\",\"message\":\"listening on http://127.0.0.1:41234\"}\n";
+        assert_eq!(listen_address(log), Some(SocketAddr::from(([127, 0, 0, 1], 41234))));
         assert_eq!(
-            listen_address(log),
-            Some(SocketAddr::from(([127, 0, 0, 1], 41234)))
-        );
-        assert_eq!(
-            listen_address("listening on http://[::1]:80/metrics\n")
-                .unwrap()
-                .port(),
+            listen_address("listening on http://[::1]:80/metrics\n").unwrap().port(),
             80
         );
     }
 
     #[test]
     fn waits_for_the_whole_line() {
-        assert_eq!(
-            listen_address("{\"message\":\"listening on http://127.0.0.1:41"),
-            None
-        );
+        assert_eq!(listen_address("{\"message\":\"listening on http://127.0.0.1:41"), None);
         assert_eq!(listen_address(""), None);
     }
 
@@ -254,15 +233,12 @@ mod tests {
             let count = stream.read(&mut [0; 1000]).unwrap();
             let text = "# TYPE up gauge\nup 1\n";
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
-            stream
-                .write_all(format!("{head}{text}").as_bytes())
-                .unwrap();
+            stream.write_all(format!("{head}{text}").as_bytes()).unwrap();
             count
         });
         let dir = TempDir::new().unwrap();
         let binary = dir.path().join("vigie");
-        let script =
-            format!("#!/bin/sh\necho \"$@: listening on http://{address}\" >&2; exec sleep 1000\n");
+        let script = format!("#!/bin/sh\necho \"$@: listening on http://{address}\" >&2; exec sleep 1000\n");
         // Another process writes it: a file that this one has open for writing cannot be executed.
         let mut write = Command::new("sh");
         write

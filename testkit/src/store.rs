@@ -53,23 +53,13 @@ pub fn store_shot(random: &mut Random) -> Shot {
         91..93 => get(PRODUIT, produit(random), Some("not-the-token"), 403),
         93..96 => {
             let unknown = PRODUITS + random.range(1..501);
-            get(
-                PRODUIT,
-                format!("/api/produits/{unknown}"),
-                Some(TOKEN),
-                404,
-            )
+            get(PRODUIT, format!("/api/produits/{unknown}"), Some(TOKEN), 404)
         }
         96..98 => post_vente(random, 0, 422),
         98 => get(NO_HANDLER, "/api/inconnu".to_owned(), Some(TOKEN), 404),
         _ => {
             let corrupt = CORRUPT_SHEET_EVERY * random.range(1..PRODUITS / CORRUPT_SHEET_EVERY + 1);
-            get(
-                FICHE,
-                format!("/api/produits/{corrupt}/fiche"),
-                Some(TOKEN),
-                500,
-            )
+            get(FICHE, format!("/api/produits/{corrupt}/fiche"), Some(TOKEN), 500)
         }
     }
 }
@@ -136,12 +126,8 @@ mod tests {
         ];
         assert_eq!(counts.len(), expected.len());
         for ((handler, method, status), percent) in expected {
-            let seen =
-                counts[&(handler, method.to_owned(), status)] as f64 * 100.0 / f64::from(total);
-            assert!(
-                (seen - f64::from(percent)).abs() < 0.6,
-                "{handler} {status}: {seen} %"
-            );
+            let seen = counts[&(handler, method.to_owned(), status)] as f64 * 100.0 / f64::from(total);
+            assert!((seen - f64::from(percent)).abs() < 0.6, "{handler} {status}: {seen} %");
         }
     }
 }

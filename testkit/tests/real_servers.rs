@@ -33,17 +33,12 @@ fn nginx_answers_every_status_and_file() {
     let server = nginx(&files, "location /extra { return 200 more; }", 1).unwrap();
     let mut client = server.connect().unwrap();
     for status in testkit::servers::STATUSES {
-        let response = client
-            .send(&Request::get(format!("/status/{status}")))
-            .unwrap();
+        let response = client.send(&Request::get(format!("/status/{status}"))).unwrap();
         assert_eq!(response.status, status);
         assert!(client.is_open(), "{status}");
     }
     assert_eq!(client.send(&Request::get("/")).unwrap().text(), "home");
-    assert_eq!(
-        client.send(&Request::get("/sub/big")).unwrap().body.len(),
-        300_000
-    );
+    assert_eq!(client.send(&Request::get("/sub/big")).unwrap().body.len(), 300_000);
     assert_eq!(
         client
             .send(&Request::new("HEAD", "/sub/big"))
@@ -58,20 +53,14 @@ fn nginx_answers_every_status_and_file() {
 #[test]
 #[ignore = "needs nginx; a measurement"]
 fn closed_loop_against_nginx() {
-    for (threads, keep_alive, per_thread) in
-        [(1, true, 10_000), (2, true, 10_000), (2, false, 5_000)]
-    {
+    for (threads, keep_alive, per_thread) in [(1, true, 10_000), (2, true, 10_000), (2, false, 5_000)] {
         let server = nginx(&[("index.html", b"home")], "", 1).unwrap();
-        let records = closed_loop(
-            server.address(),
-            threads,
-            per_thread,
-            keep_alive,
-            |_, index| match index % 10 {
+        let records = closed_loop(server.address(), threads, per_thread, keep_alive, |_, index| {
+            match index % 10 {
                 0 => shot("/status/404".to_owned(), "not found", 404),
                 _ => shot("/".to_owned(), "home", 200),
-            },
-        )
+            }
+        })
         .unwrap();
         assert_eq!(records.len(), threads * per_thread);
         assert!(records.unexpected().is_empty());
@@ -102,11 +91,7 @@ fn the_store_answers_as_expected() {
         for ((handler, method, status), count) in records.counts() {
             eprintln!("{count:5} {method} {handler} {status}");
         }
-        assert!(
-            records.unexpected().is_empty(),
-            "{:?}",
-            records.unexpected()
-        );
+        assert!(records.unexpected().is_empty(), "{:?}", records.unexpected());
         eprintln!(
             "{workers} workers: {} requests in {:.2} s",
             records.len(),
@@ -129,12 +114,7 @@ http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
 ";
     let server = python_app(&store_python(), script, &["argument"]).unwrap();
     assert_eq!(
-        server
-            .connect()
-            .unwrap()
-            .send(&Request::get("/"))
-            .unwrap()
-            .text(),
+        server.connect().unwrap().send(&Request::get("/")).unwrap().text(),
         "argument"
     );
     let error = python_app(&store_python(), "raise SystemExit('no reason')", &[]).unwrap_err();

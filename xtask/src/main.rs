@@ -1,1 +1,52 @@
-fn main(){}
+//! `cargo xtask`: the commands for working on Vigie.
+
+mod bench;
+mod command;
+mod demo;
+mod paths;
+mod setup;
+mod table;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The commands for working on Vigie.
+#[derive(Parser, Debug)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand, Debug)]
+enum Task {
+    /// Install what building, testing and the demo need and this machine lacks
+    Setup,
+    /// Watch a small store under load, and compare what Vigie saw with what its clients saw
+    Demo(demo::Options),
+    /// Measure what Vigie costs
+    Bench(bench::Options),
+    /// Check the format and the lints, run all tests and the demo
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::ensure().map(drop),
+        Task::Demo(options) => demo::run(&setup::ensure()?, &options),
+        Task::Bench(options) => bench::run(&setup::ensure()?, &options),
+        Task::Test(options) => test::run(&options),
+    }
+}

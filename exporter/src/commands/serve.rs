@@ -1,10 +1,6 @@
 //! `vigie serve`: watch, and serve what is seen to Prometheus.
 
-use std::{
-    path::PathBuf,
-    rc::Rc,
-    sync::{Mutex, MutexGuard},
-};
+use std::{path::PathBuf, rc::Rc, sync::Mutex};
 
 use anyhow::{Context as _, Result, bail};
 use aya_log::EbpfLogger;
@@ -76,7 +72,10 @@ impl Serve {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start")?;
         LocalSet::new().block_on(&runtime, self.watch(config))
     }
 
@@ -94,7 +93,12 @@ impl Serve {
         let Loaded { mut ebpf, probes } = load(&settings)?;
         for probe in &probes {
             if let Some(error) = &probe.error {
-                warn!("the probe {} on {} is not attached: {error}; without it, {}", probe.name, probe.hook, probe.role.without());
+                warn!(
+                    "the probe {} on {} is not attached: {error}; without it, {}",
+                    probe.name,
+                    probe.hook,
+                    probe.role.without()
+                );
             }
         }
         if !crate::kernel::load::sees_requests(&probes) {
@@ -138,7 +142,10 @@ fn ring_descriptor(ring: &aya::maps::RingBuf<aya::maps::MapData>) -> Result<std:
     use std::os::fd::{AsRawFd as _, BorrowedFd};
     // SAFETY: the ring buffer is open while it is borrowed here.
     let descriptor = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
-    descriptor.as_fd().try_clone_to_owned().context("cannot wait for events")
+    descriptor
+        .as_fd()
+        .try_clone_to_owned()
+        .context("cannot wait for events")
 }
 
 /// Gives the memory that loading took back to the host: the kernel's types alone are tens of megabytes.
@@ -148,10 +155,6 @@ fn release_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
-}
-
-fn lock(site: &Site) -> Option<MutexGuard<'_, Ledger>> {
-    site.ledger.lock().ok()
 }
 
 /// Handles what the kernel side reports, as it does.
@@ -166,8 +169,8 @@ async fn follow_events(ready: std::os::fd::OwnedFd, site: Rc<Site>) {
             Ok(mut guard) => guard.clear_ready(),
             Err(failure) => return error!("cannot wait for events: {failure}"),
         }
-        if let Some(Err(failure)) = lock(&site).map(|mut ledger| ledger.drain()) {
-            error!("cannot handle an event: {failure:#}");
+        if let Ok(mut ledger) = site.ledger.lock() {
+            ledger.drain();
         }
     }
 }

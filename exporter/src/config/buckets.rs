@@ -33,15 +33,12 @@ impl Buckets {
 impl Default for Buckets {
     fn default() -> Self {
         let micros: [u32; 14] = [
-            500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-            2_500_000, 5_000_000, 10_000_000,
+            500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+            5_000_000, 10_000_000,
         ];
         Self {
             seconds: micros.iter().map(|&bound| f64::from(bound) / 1e6).collect(),
-            nanos: micros
-                .iter()
-                .map(|&bound| u64::from(bound) * 1_000)
-                .collect(),
+            nanos: micros.iter().map(|&bound| u64::from(bound) * 1_000).collect(),
         }
     }
 }
@@ -56,10 +53,7 @@ pub(super) fn check(list: &Spanned<Vec<Spanned<f64>>>) -> Result<Buckets, Place>
     for bound in &list.value {
         let value = to_nanos(bound)?;
         if nanos.last().is_some_and(|&last| value <= last) {
-            let problem = format!(
-                "bucket {} is not above the one before it",
-                shown(bound.value)
-            );
+            let problem = format!("bucket {} is not above the one before it", shown(bound.value));
             return Err(Place::at(bound, &problem, "sort the bounds, each one once"));
         }
         nanos.push(value);
@@ -70,16 +64,10 @@ pub(super) fn check(list: &Spanned<Vec<Spanned<f64>>>) -> Result<Buckets, Place>
     })
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn to_nanos(bound: &Spanned<f64>) -> Result<u64, Place> {
     let seconds = bound.value;
-    let refuse = |problem: &str, hint: &str| {
-        Err(Place::at(
-            bound,
-            &format!("bucket {} {problem}", shown(seconds)),
-            hint,
-        ))
-    };
+    let refuse =
+        |problem: &str, hint: &str| Err(Place::at(bound, &format!("bucket {} {problem}", shown(seconds)), hint));
     if !seconds.is_finite() {
         return refuse("is not finite", "drop it, the +Inf bucket is always there");
     }
@@ -94,10 +82,7 @@ fn to_nanos(bound: &Spanned<f64>) -> Result<u64, Place> {
     // What the multiplication itself may lose, and no more.
     let slack = (exact * f64::EPSILON * 2.0).max(1e-6);
     if rounded < 1.0 || (exact - rounded).abs() > slack {
-        return refuse(
-            "is not a whole number of nanoseconds",
-            "use at most 9 decimals",
-        );
+        return refuse("is not a whole number of nanoseconds", "use at most 9 decimals");
     }
     Ok(rounded as u64)
 }

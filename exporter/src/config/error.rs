@@ -24,10 +24,7 @@ impl ConfigError {
     }
 
     pub(super) fn unreadable(origin: &str, error: &std::io::Error) -> Self {
-        let problem = format!(
-            "cannot read the configuration: {}",
-            one_line(&error.to_string())
-        );
+        let problem = format!("cannot read the configuration: {}", one_line(&error.to_string()));
         let hint = "check the path given to --config.file and its permissions";
         Place::nowhere(&problem, hint).of(origin)
     }
@@ -76,10 +73,7 @@ impl Place {
 
     pub(super) fn of(self, origin: &str) -> ConfigError {
         ConfigError {
-            origin: origin
-                .chars()
-                .map(|c| if c.is_control() { '?' } else { c })
-                .collect(),
+            origin: origin.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
             line: self.location.line(),
             column: self.location.column(),
             problem: one_line(&self.problem),
@@ -100,9 +94,7 @@ fn at(line: u64, column: u64) -> String {
 fn explain(error: &YamlError) -> (String, String) {
     match error.without_snippet() {
         YamlError::AliasError { error, .. } => explain(error),
-        YamlError::SerdeUnknownField {
-            field, expected, ..
-        } => (
+        YamlError::SerdeUnknownField { field, expected, .. } => (
             format!("unknown key {}", quoted(field)),
             format!("known keys: {}", expected.join(", ")),
         ),
@@ -118,14 +110,10 @@ fn explain(error: &YamlError) -> (String, String) {
             format!("add a line \"{field}: ...\""),
         ),
         YamlError::SerdeInvalidType {
-            unexpected,
-            expected,
-            ..
+            unexpected, expected, ..
         }
         | YamlError::SerdeInvalidValue {
-            unexpected,
-            expected,
-            ..
+            unexpected, expected, ..
         } => (found(unexpected), format!("expected {expected}")),
         YamlError::NullIntoString { .. } => (
             "the value is missing".to_owned(),
@@ -135,10 +123,9 @@ fn explain(error: &YamlError) -> (String, String) {
             "wrong type of value".to_owned(),
             format!("expected {}", plain_type(expected)),
         ),
-        YamlError::InvalidScalar { ty, .. } => (
-            "wrong type of value".to_owned(),
-            format!("expected {}", plain_type(ty)),
-        ),
+        YamlError::InvalidScalar { ty, .. } => {
+            ("wrong type of value".to_owned(), format!("expected {}", plain_type(ty)))
+        }
         YamlError::MultipleDocuments { .. } => (
             "several yaml documents in the file".to_owned(),
             "keep only one, remove the lines \"---\"".to_owned(),

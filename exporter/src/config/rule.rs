@@ -69,10 +69,7 @@ pub(super) fn check(raw: &Spanned<RawRule>) -> Result<ServiceRule, Place> {
     })
 }
 
-fn optional<T, U>(
-    value: Option<&Spanned<T>>,
-    check: fn(&Spanned<T>) -> Result<U, Place>,
-) -> Result<Option<U>, Place> {
+fn optional<T, U>(value: Option<&Spanned<T>>, check: fn(&Spanned<T>) -> Result<U, Place>) -> Result<Option<U>, Place> {
     value.map(check).transpose()
 }
 
@@ -83,10 +80,7 @@ fn check_name(name: &Spanned<String>) -> Result<String, Place> {
         return Err(Place::at(name, &problem, "use 1 to 128 characters"));
     }
     if name.value.chars().any(char::is_control) {
-        let problem = format!(
-            "control character in the service name {}",
-            quoted(&name.value)
-        );
+        let problem = format!("control character in the service name {}", quoted(&name.value));
         return Err(Place::at(name, &problem, "use printable characters"));
     }
     Ok(name.value.clone())
@@ -95,11 +89,7 @@ fn check_name(name: &Spanned<String>) -> Result<String, Place> {
 fn check_ports(ports: &Spanned<Ports>) -> Result<Vec<u16>, Place> {
     let hint = "use 1 to 65535";
     if ports.value.0.is_empty() {
-        return Err(Place::at(
-            ports,
-            "the list of ports is empty",
-            "give at least one port",
-        ));
+        return Err(Place::at(ports, "the list of ports is empty", "give at least one port"));
     }
     let check = |&port: &i64| {
         u16::try_from(port)
@@ -114,61 +104,37 @@ fn check_exe(exe: &Spanned<String>) -> Result<ExeRule, Place> {
     let text = exe.value.as_str();
     if text.is_empty() || text.ends_with('/') || text.contains('\0') {
         let problem = format!("exe {} is not a file", quoted(text));
-        return Err(Place::at(
-            exe,
-            &problem,
-            "give an absolute path or a file name",
-        ));
+        return Err(Place::at(exe, &problem, "give an absolute path or a file name"));
     }
     match (text.starts_with('/'), text.contains('/')) {
         (true, _) => Ok(ExeRule::Path(PathBuf::from(text))),
         (false, false) => Ok(ExeRule::Name(text.to_owned())),
         (false, true) => {
             let problem = format!("exe {} is a relative path", quoted(text));
-            Err(Place::at(
-                exe,
-                &problem,
-                "give an absolute path or a bare file name",
-            ))
+            Err(Place::at(exe, &problem, "give an absolute path or a bare file name"))
         }
     }
 }
 
 fn check_cmdline(pattern: &Spanned<String>) -> Result<Regex, Place> {
     if pattern.value.is_empty() {
-        return Err(Place::at(
-            pattern,
-            "cmdline is empty",
-            "give a regular expression",
-        ));
+        return Err(Place::at(pattern, "cmdline is empty", "give a regular expression"));
     }
     Regex::new(&pattern.value).map_err(|error| {
         let text = error.to_string();
-        let reason = text
-            .rsplit_once("error: ")
-            .map_or(text.as_str(), |(_, last)| last);
+        let reason = text.rsplit_once("error: ").map_or(text.as_str(), |(_, last)| last);
         let problem = format!("bad regex {}, {}", quoted(&pattern.value), one_line(reason));
-        Place::at(
-            pattern,
-            &problem,
-            "fix it, or escape the special characters with '\\'",
-        )
+        Place::at(pattern, &problem, "fix it, or escape the special characters with '\\'")
     })
 }
 
 fn check_unit(unit: &Spanned<String>) -> Result<String, Place> {
-    const OTHERS: [&str; 7] = [
-        ".scope", ".slice", ".socket", ".target", ".timer", ".mount", ".path",
-    ];
+    const OTHERS: [&str; 7] = [".scope", ".slice", ".socket", ".target", ".timer", ".mount", ".path"];
     let text = unit.value.as_str();
     let bad = text.is_empty() || text.contains(|c: char| c == '/' || c.is_whitespace());
     if bad || OTHERS.iter().any(|suffix| text.ends_with(suffix)) {
         let problem = format!("unit {} is not a service", quoted(text));
-        return Err(Place::at(
-            unit,
-            &problem,
-            "give a unit such as store.service",
-        ));
+        return Err(Place::at(unit, &problem, "give a unit such as store.service"));
     }
     let name = crate::observe::cgroup::unescape(text);
     Ok(if name.ends_with(".service") {
@@ -183,11 +149,7 @@ fn check_container(id: &Spanned<String>) -> Result<String, Place> {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || !(MIN_CONTAINER..=MAX_CONTAINER).contains(&text.len()) {
         let problem = format!("container {} is not a container id", quoted(text));
-        return Err(Place::at(
-            id,
-            &problem,
-            "give 4 to 64 hexadecimal digits of the id",
-        ));
+        return Err(Place::at(id, &problem, "give 4 to 64 hexadecimal digits of the id"));
     }
     Ok(text.to_ascii_lowercase())
 }

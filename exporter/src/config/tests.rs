@@ -54,15 +54,7 @@ fn reads_everything() {
 
 #[test]
 fn empty_files_are_the_default() {
-    for text in [
-        "",
-        "\n",
-        "# nothing\n",
-        "---\n",
-        "{}",
-        "services:\n",
-        "buckets:\n",
-    ] {
+    for text in ["", "\n", "# nothing\n", "---\n", "{}", "services:\n", "buckets:\n"] {
         let config = Config::parse(text, "x").unwrap();
         assert_eq!(config.buckets.nanos().len(), 14);
         assert_eq!(config.buckets.nanos()[0], 500_000);
@@ -212,9 +204,7 @@ fn deep_or_exploding_texts_are_refused() {
     }
     bomb.push_str("buckets: *a39\n");
     assert!(Config::parse(&bomb, "x").is_err());
-    let inside = bomb
-        .replace("a0: ", "services:\n- ")
-        .replace("\na", "\n- a");
+    let inside = bomb.replace("a0: ", "services:\n- ").replace("\na", "\n- a");
     assert!(Config::parse(&inside, "x").is_err());
 }
 

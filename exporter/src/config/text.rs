@@ -25,10 +25,7 @@ fn cut_at(text: &str, limit: usize) -> String {
 
 /// Joins the lines of a message, lower-cases its first letter and drops its final dot.
 pub(super) fn one_line(message: &str) -> String {
-    let clean: String = message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let clean: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.trim_end_matches('.');
     let mut chars = line.chars();

@@ -12,8 +12,8 @@ use aya::{
 use vigie_ebpf::types::{BOUNDS, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey};
 
 use super::{
-    missed::missed,
     load::{Probe, Role, padded_bounds},
+    missed::missed,
     process_table::ProcessTable,
 };
 
@@ -36,7 +36,8 @@ pub struct Books {
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
-    ebpf.take_map(name).with_context(|| format!("the map {name} is missing from this build"))
+    ebpf.take_map(name)
+        .with_context(|| format!("the map {name} is missing from this build"))
 }
 
 /// The ring buffer of events.
@@ -59,7 +60,10 @@ impl Books {
     pub fn open(mut ebpf: Ebpf, bounds: &[u64], pid_max: u32, probes: &[Probe]) -> Result<Self> {
         let mut latency_bounds: Array<MapData, [u64; BOUNDS]> = take(&mut ebpf, "LATENCY_BOUNDS")?.try_into()?;
         latency_bounds.set(0, padded_bounds(bounds), 0)?;
-        let runnable = match probes.iter().find(|probe| probe.role == Role::RunQueue && probe.error.is_none()) {
+        let runnable = match probes
+            .iter()
+            .find(|probe| probe.role == Role::RunQueue && probe.error.is_none())
+        {
             None => None,
             Some(probe) => Some((take(&mut ebpf, "RUNNABLE")?.try_into()?, probe.program())),
         };

@@ -181,9 +181,7 @@ impl<'a> Btf<'a> {
     /// as C does. Definitions of the same name that have the member must agree;
     /// those that do not have it are passed over.
     pub fn offset(&self, strukt: &str, member_path: &str) -> Result<u32, BtfError> {
-        self.member(strukt, member_path, |member| {
-            Ok(u32::try_from(member.bits / 8).ok())
-        })
+        self.member(strukt, member_path, |member| Ok(u32::try_from(member.bits / 8).ok()))
     }
 
     /// Size in bytes of a member, found as by [`Btf::offset`]: 8 for a pointer,
@@ -255,20 +253,12 @@ impl<'a> Btf<'a> {
     }
 
     /// Finds a member of `ty`, which itself starts at `base` bits, by its name.
-    fn find(
-        &self,
-        ty: &Type,
-        name: &str,
-        base: u64,
-        depth: u32,
-        visits: &mut u32,
-    ) -> Result<Option<Member>, BtfError> {
+    fn find(&self, ty: &Type, name: &str, base: u64, depth: u32, visits: &mut u32) -> Result<Option<Member>, BtfError> {
         let depth = depth.checked_sub(1).ok_or(BtfError::TooDeep)?;
         for index in 0..ty.vlen {
             *visits = visits.checked_sub(1).ok_or(BtfError::TooDeep)?;
             let at = ty.body + index * MEMBER_LEN;
-            let (name_at, type_id, offset) =
-                (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
+            let (name_at, type_id, offset) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
             // With kind_flag, the top byte is the width of a bitfield or zero.
             let (width, offset) = match ty.kind_flag {
                 true => (offset >> 24, offset & 0xff_ffff),
@@ -420,10 +410,7 @@ impl<'a> Btf<'a> {
     /// All types of that name and one of the kinds; records do not lie in any
     /// useful order, so this looks at each.
     fn named(&self, name: &str, kinds: &[u32]) -> impl Iterator<Item = Type> {
-        let types = self
-            .records
-            .iter()
-            .filter_map(|at| self.type_at(*at as usize).ok());
+        let types = self.records.iter().filter_map(|at| self.type_at(*at as usize).ok());
         types.filter(move |ty| kinds.contains(&ty.kind) && self.is_named(ty.name, name))
     }
 
@@ -545,11 +532,7 @@ mod tests {
         };
         let int = b.int("int", 4, 32);
         let void_ptr = b.wrap(PTR, "", 0);
-        let info = b.strukt(
-            STRUCT,
-            "sched_info",
-            &[("count", int, 0), ("run_delay", int, 64)],
-        );
+        let info = b.strukt(STRUCT, "sched_info", &[("count", int, 0), ("run_delay", int, 64)]);
         let info = b.wrap(TYPEDEF, "info_t", info);
         let info = b.wrap(CONST, "", info);
         let info = b.wrap(TYPE_TAG, "tag", info);
@@ -586,12 +569,7 @@ mod tests {
         let const_ptr = b.wrap(PTR, "", const_task);
         let ptr_const = b.wrap(RESTRICT, "", task_ptr);
         let ptr_ptr = b.wrap(PTR, "", task_ptr);
-        b.tracepoint(
-            "all",
-            &[
-                void_ptr, task_ptr, const_ptr, ptr_const, ptr_ptr, color, int,
-            ],
-        );
+        b.tracepoint("all", &[void_ptr, task_ptr, const_ptr, ptr_const, ptr_ptr, color, int]);
         b.tracepoint("none", &[void_ptr]);
         b
     }
@@ -633,33 +611,15 @@ mod tests {
         let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.offset("task", "pi"), no_member("task", "pi"));
         assert_eq!(btf.offset("task", ""), no_member("task", ""));
-        assert_eq!(
-            btf.offset("task", "info..count"),
-            no_member("task", "info..count")
-        );
-        assert_eq!(
-            btf.offset("task", "info.pid"),
-            no_member("task", "info.pid")
-        );
+        assert_eq!(btf.offset("task", "info..count"), no_member("task", "info..count"));
+        assert_eq!(btf.offset("task", "info.pid"), no_member("task", "info.pid"));
         for name in ["", "tas", "int", "info_t", "later"] {
-            assert_eq!(
-                btf.offset(name, "pid"),
-                Err(BtfError::NoStruct(name.into()))
-            );
+            assert_eq!(btf.offset(name, "pid"), Err(BtfError::NoStruct(name.into())));
         }
-        assert_eq!(
-            btf.offset("task", "parent.pid"),
-            Err(BtfError::NotStruct("pid".into()))
-        );
+        assert_eq!(btf.offset("task", "parent.pid"), Err(BtfError::NotStruct("pid".into())));
         assert_eq!(btf.offset("task", "later"), Ok(88));
-        assert_eq!(
-            btf.size("task", "later"),
-            Err(BtfError::NoSize("later".into()))
-        );
-        assert_eq!(
-            btf.offset("task", "later.x"),
-            Err(BtfError::NotStruct("x".into()))
-        );
+        assert_eq!(btf.size("task", "later"), Err(BtfError::NoSize("later".into())));
+        assert_eq!(btf.offset("task", "later.x"), Err(BtfError::NotStruct("x".into())));
     }
 
     #[test]
@@ -676,10 +636,7 @@ mod tests {
         ];
         assert_eq!(btf.tracepoint_args("all").unwrap(), all);
         assert_eq!(btf.tracepoint_args("none").unwrap(), [""; 0]);
-        assert_eq!(
-            btf.tracepoint_args("al"),
-            Err(BtfError::NoTracepoint("al".into()))
-        );
+        assert_eq!(btf.tracepoint_args("al"), Err(BtfError::NoTracepoint("al".into())));
     }
 
     #[test]
@@ -696,15 +653,9 @@ mod tests {
         let bytes = b.bytes();
         let btf = Btf::parse(&bytes).unwrap();
         for name in ["odd", "empty", "int", "many"] {
-            assert_eq!(
-                btf.tracepoint_args(name),
-                Err(BtfError::NoTracepoint(name.into()))
-            );
+            assert_eq!(btf.tracepoint_args(name), Err(BtfError::NoTracepoint(name.into())));
         }
-        assert_eq!(
-            btf.tracepoint_args("two"),
-            Err(BtfError::Ambiguous("two".into()))
-        );
+        assert_eq!(btf.tracepoint_args("two"), Err(BtfError::Ambiguous("two".into())));
     }
 
     #[test]
@@ -712,11 +663,7 @@ mod tests {
         let mut b = Builder::default();
         let int = b.int("int", 4, 32);
         let long = b.int("long", 8, 64);
-        b.strukt(
-            STRUCT,
-            "s",
-            &[("same", int, 0), ("moved", int, 32), ("grown", int, 64)],
-        );
+        b.strukt(STRUCT, "s", &[("same", int, 0), ("moved", int, 32), ("grown", int, 64)]);
         b.strukt(
             STRUCT,
             "s",
@@ -741,18 +688,9 @@ mod tests {
         let int = b.int("int", 4, 32);
         let four = b.int("int", 4, 4);
         let shifted = b.int("int", 4, 8 << 16 | 32);
-        let members = [
-            ("full", int, 8),
-            ("four", four, 8),
-            ("odd", int, 4),
-            ("sh", shifted, 0),
-        ];
+        let members = [("full", int, 8), ("four", four, 8), ("odd", int, 4), ("sh", shifted, 0)];
         b.strukt(STRUCT, "old", &members);
-        let members = [
-            ("full", int, 8),
-            ("four", int, 4 << 24 | 8),
-            ("odd", int, 4),
-        ];
+        let members = [("full", int, 8), ("four", int, 4 << 24 | 8), ("odd", int, 4)];
         b.strukt(STRUCT | KIND_FLAG, "new", &members);
         let bytes = b.bytes();
         let btf = Btf::parse(&bytes).unwrap();
@@ -764,10 +702,7 @@ mod tests {
                 assert_eq!(btf.size(strukt, member), bitfield);
             }
         }
-        assert_eq!(
-            btf.offset("old", "sh"),
-            Err(BtfError::Bitfield("sh".into()))
-        );
+        assert_eq!(btf.offset("old", "sh"), Err(BtfError::Bitfield("sh".into())));
     }
 
     #[test]
@@ -838,14 +773,8 @@ mod tests {
         assert_eq!(with(0, 0x7f), Err(BtfError::NotBtf));
         assert_eq!(with(2, 2), Err(BtfError::NotBtf));
         assert_eq!(with(4, 23), Err(BtfError::Malformed("header")));
-        assert_eq!(
-            with(24 + 7, 20),
-            Err(BtfError::UnknownKind { id: 1, kind: 20 })
-        );
-        assert_eq!(
-            with(24 + 7, 0),
-            Err(BtfError::UnknownKind { id: 1, kind: 0 })
-        );
+        assert_eq!(with(24 + 7, 20), Err(BtfError::UnknownKind { id: 1, kind: 20 }));
+        assert_eq!(with(24 + 7, 0), Err(BtfError::UnknownKind { id: 1, kind: 0 }));
         let last = good.len() - 1;
         assert_eq!(with(last, b'x'), Err(BtfError::Malformed("string section")));
         // One word is taken off the type section, so its last record is cut.
@@ -858,14 +787,7 @@ mod tests {
     /// Asks about all that the example defines; the answers do not matter.
     fn ask(bytes: &[u8]) {
         let Ok(btf) = Btf::parse(bytes) else { return };
-        for path in [
-            "pid",
-            "high",
-            "info.run_delay",
-            "grid",
-            "later.x",
-            "nothing",
-        ] {
+        for path in ["pid", "high", "info.run_delay", "grid", "later.x", "nothing"] {
             let _ = (btf.offset("task", path), btf.size("task", path));
         }
         let _ = (btf.tracepoint_args("all"), btf.tracepoint_args("none"));
@@ -894,9 +816,7 @@ mod tests {
             }
         };
         let leaf = (parts(), Just(Vec::new())).prop_map(make);
-        leaf.prop_recursive(5, 40, 5, move |inner| {
-            (parts(), vec(inner, 1..5)).prop_map(make)
-        })
+        leaf.prop_recursive(5, 40, 5, move |inner| (parts(), vec(inner, 1..5)).prop_map(make))
     }
 
     /// Adds the types of `members` and notes where each named one has to be.
@@ -921,11 +841,7 @@ mod tests {
             if member.named {
                 expected.push((path.clone(), offset));
             }
-            let prefix = if member.named {
-                format!("{path}.")
-            } else {
-                path
-            };
+            let prefix = if member.named { format!("{path}.") } else { path };
             let kind = if member.union { UNION } else { STRUCT };
             let mut id = match member.members.is_empty() {
                 true => b.int("int", 4, 32),
@@ -937,10 +853,7 @@ mod tests {
             }
             fields.push((name, id, member.offset * 8));
         }
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(n, id, at)| (n.as_str(), *id, *at))
-            .collect();
+        let fields: Vec<_> = fields.iter().map(|(n, id, at)| (n.as_str(), *id, *at)).collect();
         b.strukt(kind, name, &fields)
     }
 
@@ -1006,14 +919,8 @@ mod tests {
 
         // `struct sock` starts with its `sock_common`.
         assert_eq!(offset("sock", "__sk_common"), 0);
-        assert_eq!(
-            offset("sock", "__sk_common.skc_num"),
-            offset("sock_common", "skc_num")
-        );
-        assert_eq!(
-            offset("sock_common", "skc_num"),
-            offset("sock_common", "skc_dport") + 2
-        );
+        assert_eq!(offset("sock", "__sk_common.skc_num"), offset("sock_common", "skc_num"));
+        assert_eq!(offset("sock_common", "skc_num"), offset("sock_common", "skc_dport") + 2);
         assert_eq!(
             offset("sock_common", "skc_rcv_saddr"),
             offset("sock_common", "skc_daddr") + 4
@@ -1024,10 +931,7 @@ mod tests {
         assert_eq!(reuse, Err(BtfError::Bitfield("skc_reuse".into())));
         assert_eq!(offset("tcp_sock", "inet_conn.icsk_inet.sk"), 0);
         for member in ["rcv_nxt", "copied_seq", "snd_una", "write_seq"] {
-            assert!(
-                offset("tcp_sock", member) >= size("tcp_sock", "inet_conn"),
-                "{member}"
-            );
+            assert!(offset("tcp_sock", member) >= size("tcp_sock", "inet_conn"), "{member}");
             assert_eq!(size("tcp_sock", member), 4, "{member}");
         }
 

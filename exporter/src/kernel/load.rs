@@ -68,14 +68,62 @@ pub struct Probe {
 type Plan = (&'static str, &'static str, &'static str, &'static [&'static str], Role);
 
 const PROBES: [Plan; 9] = [
-    ("ready", "vigie_ready", "sk_data_ready", &["const struct sock *"], Role::Arrival),
-    ("receive", "vigie_receive", "sock_recv_length", &["struct sock *", "int", "int"], Role::Requests),
-    ("send", "vigie_send", "sock_send_length", &["struct sock *", "int", "int"], Role::Requests),
-    ("state", "vigie_state", "inet_sock_set_state", &["const struct sock *", "const int", "const int"], Role::Requests),
-    ("destroy", "vigie_destroy", "tcp_destroy_sock", &["struct sock *"], Role::Endings),
-    ("switch", "vigie_switch", "sched_switch", &["bool", "struct task_struct *", "struct task_struct *"], Role::Scheduler),
-    ("fork", "vigie_fork", "sched_process_fork", &["struct task_struct *", "struct task_struct *"], Role::Processes),
-    ("exec", "vigie_exec", "sched_process_exec", &["struct task_struct *"], Role::Processes),
+    (
+        "ready",
+        "vigie_ready",
+        "sk_data_ready",
+        &["const struct sock *"],
+        Role::Arrival,
+    ),
+    (
+        "receive",
+        "vigie_receive",
+        "sock_recv_length",
+        &["struct sock *", "int", "int"],
+        Role::Requests,
+    ),
+    (
+        "send",
+        "vigie_send",
+        "sock_send_length",
+        &["struct sock *", "int", "int"],
+        Role::Requests,
+    ),
+    (
+        "state",
+        "vigie_state",
+        "inet_sock_set_state",
+        &["const struct sock *", "const int", "const int"],
+        Role::Requests,
+    ),
+    (
+        "destroy",
+        "vigie_destroy",
+        "tcp_destroy_sock",
+        &["struct sock *"],
+        Role::Endings,
+    ),
+    (
+        "switch",
+        "vigie_switch",
+        "sched_switch",
+        &["bool", "struct task_struct *", "struct task_struct *"],
+        Role::Scheduler,
+    ),
+    (
+        "fork",
+        "vigie_fork",
+        "sched_process_fork",
+        &["struct task_struct *", "struct task_struct *"],
+        Role::Processes,
+    ),
+    (
+        "exec",
+        "vigie_exec",
+        "sched_process_exec",
+        &["struct task_struct *"],
+        Role::Processes,
+    ),
     ("tasks", "vigie_tasks", "task", &[], Role::RunQueue),
 ];
 
@@ -99,7 +147,9 @@ pub struct Loaded {
 
 /// Whether requests can be seen with these probes.
 pub fn sees_requests(probes: &[Probe]) -> bool {
-    probes.iter().all(|probe| probe.role != Role::Requests || probe.error.is_none())
+    probes
+        .iter()
+        .all(|probe| probe.role != Role::Requests || probe.error.is_none())
 }
 
 /// The host's largest process id plus one, from `/proc/sys/kernel/pid_max`.
@@ -132,7 +182,10 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .with_context(|| format!("cannot read {KERNEL_BTF}: Vigie needs a kernel built with CONFIG_DEBUG_INFO_BTF"))?;
     let (offsets, signatures) = {
         let btf = Btf::parse(&bytes).context("cannot understand the kernel's BTF")?;
-        (offsets::resolve(&btf)?, PROBES.map(|(_, _, hook, arguments, role)| check(&btf, hook, arguments, role)))
+        (
+            offsets::resolve(&btf)?,
+            PROBES.map(|(_, _, hook, arguments, role)| check(&btf, hook, arguments, role)),
+        )
     };
     let btf = AyaBtf::parse(&bytes, aya::Endianness::default()).context("cannot understand the kernel's BTF")?;
     drop(bytes);
@@ -160,7 +213,9 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
 
     let mut probes = Vec::with_capacity(PROBES.len());
     for ((name, program, hook, _, role), signature) in PROBES.into_iter().zip(signatures) {
-        let error = signature.and_then(|()| attach(&mut ebpf, &btf, program, hook, role)).err();
+        let error = signature
+            .and_then(|()| attach(&mut ebpf, &btf, program, hook, role))
+            .err();
         probes.push(Probe {
             name,
             hook,
@@ -177,14 +232,18 @@ fn check(btf: &Btf<'_>, hook: &str, expected: &[&str], role: Role) -> Result<()>
     if role == Role::RunQueue {
         return Ok(());
     }
-    let found = btf.tracepoint_args(hook).map_err(|_| anyhow!("this kernel does not have the hook: kernels from 6.3 on do"))?;
+    let found = btf
+        .tracepoint_args(hook)
+        .map_err(|_| anyhow!("this kernel does not have the hook: kernels from 6.3 on do"))?;
     let fits = found.len() >= expected.len() && found.iter().zip(expected).all(|(found, expected)| found == expected);
     ensure!(fits, "this kernel's hook has other arguments: ({})", found.join(", "));
     Ok(())
 }
 
 fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, program: &str, hook: &str, role: Role) -> Result<()> {
-    let program = ebpf.program_mut(program).context("the program is missing from this build")?;
+    let program = ebpf
+        .program_mut(program)
+        .context("the program is missing from this build")?;
     if role == Role::RunQueue {
         let program: &mut Iter = program.try_into()?;
         return Ok(program.load(hook, btf)?);
@@ -203,7 +262,11 @@ fn describe(error: &anyhow::Error) -> String {
     match error.downcast_ref::<ProgramError>() {
         Some(ProgramError::LoadError { io_error, verifier_log }) => {
             let log = verifier_log.to_string();
-            let reason = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed ")).unwrap_or("");
+            let reason = log
+                .lines()
+                .rev()
+                .find(|line| !line.is_empty() && !line.starts_with("processed "))
+                .unwrap_or("");
             format!("the kernel refuses the program: {io_error} {reason}")
         }
         _ => format!("{error:#}"),

@@ -26,9 +26,17 @@ const MEMBERS: [Member; 12] = [
 ///
 /// x86-64: the system call ABI, `orig_ax` keeps the number. arm64: `syscallno`, and x1 and x2 of `regs`.
 #[cfg(target_arch = "x86_64")]
-const REGISTERS: [(&str, &str, u32); 3] = [("REGS_SYSCALL", "orig_ax", 0), ("REGS_SECOND", "si", 0), ("REGS_THIRD", "dx", 0)];
+const REGISTERS: [(&str, &str, u32); 3] = [
+    ("REGS_SYSCALL", "orig_ax", 0),
+    ("REGS_SECOND", "si", 0),
+    ("REGS_THIRD", "dx", 0),
+];
 #[cfg(target_arch = "aarch64")]
-const REGISTERS: [(&str, &str, u32); 3] = [("REGS_SYSCALL", "syscallno", 0), ("REGS_SECOND", "regs", 8), ("REGS_THIRD", "regs", 16)];
+const REGISTERS: [(&str, &str, u32); 3] = [
+    ("REGS_SYSCALL", "syscallno", 0),
+    ("REGS_SECOND", "regs", 8),
+    ("REGS_THIRD", "regs", 16),
+];
 
 /// The offset of every member that the programs load, by the name of the constant.
 ///
@@ -38,8 +46,13 @@ const REGISTERS: [(&str, &str, u32); 3] = [("REGS_SYSCALL", "syscallno", 0), ("R
 pub fn resolve(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>> {
     let mut offsets = Vec::with_capacity(MEMBERS.len() + REGISTERS.len());
     for (constant, strukt, member, size) in MEMBERS {
-        let found = btf.size(strukt, member).with_context(|| format!("this kernel's BTF has no {strukt}.{member}"))?;
-        ensure!(found == size, "{strukt}.{member} is {found} bytes in this kernel, not {size}: this Vigie does not know it");
+        let found = btf
+            .size(strukt, member)
+            .with_context(|| format!("this kernel's BTF has no {strukt}.{member}"))?;
+        ensure!(
+            found == size,
+            "{strukt}.{member} is {found} bytes in this kernel, not {size}: this Vigie does not know it"
+        );
         offsets.push((constant, btf.offset(strukt, member)?));
     }
     for (constant, member, inside) in REGISTERS {

@@ -87,7 +87,13 @@ fn family(name: &str, kind: MetricType, help: &str, metrics: Vec<Metric>) -> Met
 }
 
 fn labels(labels: &Labels, with_status: bool) -> Vec<LabelPair> {
-    let Labels { service, port, handler, method, status } = labels;
+    let Labels {
+        service,
+        port,
+        handler,
+        method,
+        status,
+    } = labels;
     let mut pairs = vec![
         pair("service", service),
         pair("port", port.to_string()),
@@ -107,7 +113,10 @@ impl Families {
     pub fn new(bounds: &[f64], probes: &[Probe]) -> Self {
         Self {
             bounds: bounds.to_vec(),
-            probes: probes.iter().map(|probe| (probe.name, probe.hook, probe.error.is_none())).collect(),
+            probes: probes
+                .iter()
+                .map(|probe| (probe.name, probe.hook, probe.error.is_none()))
+                .collect(),
             process: ProcessCollector::for_self(),
         }
     }
@@ -127,7 +136,12 @@ impl Families {
         let (mut total, mut duration, mut aborted) = (Vec::new(), Vec::new(), Vec::new());
         let (mut received, mut sent) = (Vec::new(), Vec::new());
         for (key, value) in &snapshot.requests {
-            let SeriesValue { buckets, duration: sum, request_bytes, response_bytes } = value;
+            let SeriesValue {
+                buckets,
+                duration: sum,
+                request_bytes,
+                response_bytes,
+            } = value;
             let count: u64 = buckets.iter().sum();
             if key.status == STATUS_ABORTED {
                 aborted.push(counter(labels(key, false), count as f64));
@@ -143,7 +157,12 @@ impl Families {
             sent.push(summary(labels(key, true), count, *response_bytes));
         }
         vec![
-            family("http_requests_total", MetricType::COUNTER, "Requests that were answered.", total),
+            family(
+                "http_requests_total",
+                MetricType::COUNTER,
+                "Requests that were answered.",
+                total,
+            ),
             family(
                 "http_request_duration_seconds",
                 MetricType::HISTOGRAM,
@@ -175,9 +194,18 @@ impl Families {
         let probes = self
             .probes
             .iter()
-            .map(|(probe, hook, attached)| gauge(vec![pair("probe", *probe), pair("hook", *hook)], f64::from(u8::from(*attached))))
+            .map(|(probe, hook, attached)| {
+                gauge(
+                    vec![pair("probe", *probe), pair("hook", *hook)],
+                    f64::from(u8::from(*attached)),
+                )
+            })
             .collect();
-        let lost = snapshot.lost.iter().map(|(reason, count)| counter(vec![pair("reason", *reason)], *count as f64)).collect();
+        let lost = snapshot
+            .lost
+            .iter()
+            .map(|(reason, count)| counter(vec![pair("reason", *reason)], *count as f64))
+            .collect();
         let events = &snapshot.events;
         let kinds = [
             ("process", events.process),
@@ -186,12 +214,32 @@ impl Families {
             ("request", events.request),
             ("unknown", events.unknown),
         ];
-        let events = kinds.map(|(kind, count)| counter(vec![pair("kind", kind)], count as f64)).into();
-        let build = vec![pair("version", env!("CARGO_PKG_VERSION")), pair("arch", std::env::consts::ARCH)];
+        let events = kinds
+            .map(|(kind, count)| counter(vec![pair("kind", kind)], count as f64))
+            .into();
+        let build = vec![
+            pair("version", env!("CARGO_PKG_VERSION")),
+            pair("arch", std::env::consts::ARCH),
+        ];
         vec![
-            family("vigie_build_info", MetricType::GAUGE, "Always 1; the labels say what this Vigie is.", vec![gauge(build, 1.0)]),
-            family("vigie_probe_attached", MetricType::GAUGE, "Whether a probe is attached to its hook in the kernel.", probes),
-            family("vigie_lost_total", MetricType::COUNTER, "What could not be seen, matched or kept, by reason.", lost),
+            family(
+                "vigie_build_info",
+                MetricType::GAUGE,
+                "Always 1; the labels say what this Vigie is.",
+                vec![gauge(build, 1.0)],
+            ),
+            family(
+                "vigie_probe_attached",
+                MetricType::GAUGE,
+                "Whether a probe is attached to its hook in the kernel.",
+                probes,
+            ),
+            family(
+                "vigie_lost_total",
+                MetricType::COUNTER,
+                "What could not be seen, matched or kept, by reason.",
+                lost,
+            ),
             family(
                 "vigie_events_total",
                 MetricType::COUNTER,
@@ -211,7 +259,14 @@ impl Families {
 fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let (mut cpu, mut wait, mut switches) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in &snapshot.sched {
-        let SchedValue { cpu: on_cpu, wait: waited, voluntary, involuntary, buckets, reserved: _ } = value;
+        let SchedValue {
+            cpu: on_cpu,
+            wait: waited,
+            voluntary,
+            involuntary,
+            buckets,
+            reserved: _,
+        } = value;
         let service = || pair("service", name);
         cpu.push(counter(vec![service()], *on_cpu as f64 / NANOSECONDS));
         let bounds = WAIT_BOUNDS_NS.iter().map(|bound| *bound as f64 / NANOSECONDS);
@@ -221,7 +276,9 @@ fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
         }
     }
     let runnable = snapshot.runnable.iter().flatten();
-    let runnable = runnable.map(|(cpu, count)| gauge(vec![pair("cpu", cpu.to_string())], f64::from(*count))).collect();
+    let runnable = runnable
+        .map(|(cpu, count)| gauge(vec![pair("cpu", cpu.to_string())], f64::from(*count)))
+        .collect();
     vec![
         family(
             "service_cpu_seconds_total",

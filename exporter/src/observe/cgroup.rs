@@ -66,9 +66,7 @@ pub(crate) fn unescape(name: &str) -> String {
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// The id at the end of `<id>`, `docker-<id>.scope`, `cri-containerd:<id>` and the like.
@@ -76,9 +74,7 @@ fn id_of_segment(segment: &str) -> Option<&str> {
     let name = segment.strip_suffix(".scope").unwrap_or(segment);
     let start = name.len().checked_sub(CONTAINER_ID)?;
     let (prefix, id) = (name.get(..start)?, name.get(start..)?);
-    let is_id = id
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     // conmon is the monitor of a container, and runs outside of it.
     let is_prefix = prefix.is_empty() || prefix.ends_with(['-', ':']);
     (is_id && is_prefix && !prefix.contains("conmon")).then_some(id)

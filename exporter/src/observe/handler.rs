@@ -72,7 +72,10 @@ mod tests {
     fn targets_become_handlers() {
         for (target, handler) in [
             (&b"/api/produits/17"[..], "/api/produits/{id}"),
-            (b"/api/magasins/507f1f77bcf86cd799439011/stock", "/api/magasins/{id}/stock"),
+            (
+                b"/api/magasins/507f1f77bcf86cd799439011/stock",
+                "/api/magasins/{id}/stock",
+            ),
             (b"/", "/"),
             (b"//a//", "//a//"),
             (b"*", "*"),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
 use aya::maps::{MapData, RingBuf};
+use log::error;
 use vigie_ebpf::{
     method,
     request::PATH,
@@ -21,7 +22,10 @@ use super::{
     routes::{Lesson, NONE, Routes},
     services::Services,
 };
-use crate::{config::Config, kernel::{books::Books, load::padded_bounds}};
+use crate::{
+    config::Config,
+    kernel::{books::Books, load::padded_bounds},
+};
 
 /// How many series there may be at the most. Beyond, requests of new ones are counted under `other`.
 const MAX_SERIES: usize = 20_000;
@@ -124,6 +128,27 @@ fn record<T: Copy>(bytes: &[u8]) -> Result<T> {
     Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// A record of the ring buffer.
+enum Event {
+    Process(ProcessEvent),
+    Path(Box<PathEvent>),
+    Request(RequestEvent),
+    Unknown,
+}
+
+// === impl Event ===
+
+impl Event {
+    fn read(bytes: &[u8]) -> Result<Self> {
+        Ok(match record::<u32>(bytes)? {
+            event::PROCESS | event::LISTEN => Self::Process(record(bytes)?),
+            event::PATH => Self::Path(Box::new(record(bytes)?)),
+            event::REQUEST => Self::Request(record(bytes)?),
+            _ => Self::Unknown,
+        })
+    }
+}
+
 // === impl Ledger ===
 
 impl Ledger {
@@ -160,38 +185,33 @@ impl Ledger {
         })
     }
 
-    /// Handles everything that waits in the ring buffer.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel cannot be taught.
-    pub fn drain(&mut self) -> Result<()> {
-        loop {
-            // The record's bytes are copied out at once: handling it needs all of `self`.
-            let Some(item) = self.ring.next() else {
-                return Ok(());
-            };
-            let kind = record::<u32>(&item)?;
-            match kind {
-                event::PROCESS | event::LISTEN => {
-                    let event: ProcessEvent = record(&item)?;
-                    drop(item);
-                    self.meet(&event);
-                }
-                event::PATH => {
-                    let event: PathEvent = record(&item)?;
-                    drop(item);
-                    self.see(&event)?;
-                }
-                event::REQUEST => {
-                    let event: RequestEvent = record(&item)?;
-                    drop(item);
-                    self.count(event)?;
-                }
-                _ => {
-                    drop(item);
-                    self.events.unknown += 1;
-                }
+    /// Handles everything that waits in the ring buffer. An event that cannot be handled is logged, and the others are all the
+    /// same: what is left in the ring buffer would fill it.
+    pub fn drain(&mut self) {
+        // The record's bytes are copied out at once: handling it needs all of `self`.
+        while let Some(event) = self.next_event() {
+            if let Err(failure) = event.and_then(|event| self.handle(event)) {
+                error!("cannot handle an event: {failure:#}");
+            }
+        }
+    }
+
+    fn next_event(&mut self) -> Option<Result<Event>> {
+        let item = self.ring.next()?;
+        Some(Event::read(&item))
+    }
+
+    fn handle(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Process(event) => {
+                self.meet(&event);
+                Ok(())
+            }
+            Event::Path(event) => self.see(&event),
+            Event::Request(event) => self.count(event),
+            Event::Unknown => {
+                self.events.unknown += 1;
+                Ok(())
             }
         }
     }
@@ -201,7 +221,13 @@ impl Ledger {
     }
 
     fn meet(&mut self, event: &ProcessEvent) {
-        let ProcessEvent { kind, process, command, port, reserved: _ } = *event;
+        let ProcessEvent {
+            kind,
+            process,
+            command,
+            port,
+            reserved: _,
+        } = *event;
         if process == std::process::id() {
             return;
         }
@@ -227,12 +253,27 @@ impl Ledger {
     }
 
     fn see(&mut self, event: &PathEvent) -> Result<()> {
-        let PathEvent { kind: _, process, shape, length, service, reserved: _, path } = event;
+        let PathEvent {
+            kind: _,
+            process,
+            shape,
+            length,
+            service,
+            reserved: _,
+            path,
+        } = event;
         self.events.path += 1;
-        let service = if Self::is_known(*service) { *service } else { self.service_of(*process, b"unknown", 0) };
+        let service = if Self::is_known(*service) {
+            *service
+        } else {
+            self.service_of(*process, b"unknown", 0)
+        };
         let length = *length as usize;
         let path = &path[..length.min(PATH)];
-        match self.routes.seen(service, *shape, path, length > PATH, self.services.templates(service)) {
+        match self
+            .routes
+            .seen(service, *shape, path, length > PATH, self.services.templates(service))
+        {
             Some(lesson) => self.teach(lesson),
             None => Ok(()),
         }
@@ -243,7 +284,14 @@ impl Ledger {
     }
 
     fn count(&mut self, event: RequestEvent) -> Result<()> {
-        let RequestEvent { kind: _, process, shape, mut key, reserved: _, finished } = event;
+        let RequestEvent {
+            kind: _,
+            process,
+            shape,
+            mut key,
+            reserved: _,
+            finished,
+        } = event;
         self.events.request += 1;
         if !Self::is_known(key.service) {
             key.service = self.service_of(process, b"unknown", key.port);
@@ -283,7 +331,7 @@ impl Ledger {
     ///
     /// If the maps cannot be read.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
-        self.drain()?;
+        self.drain();
         let mut requests = BTreeMap::new();
         let series = self.counted.len();
         for (key, counted) in &self.counted {
@@ -296,13 +344,23 @@ impl Ledger {
                 self.shown_as_none.insert(*key, value);
             } else if let Some(shown) = self.shown_as_none.get(key) {
                 value = subtract(&value, shown);
-                add(requests.entry(self.labels(key, NONE)).or_insert_with(SeriesValue::default), shown);
+                add(
+                    requests
+                        .entry(self.labels(key, NONE))
+                        .or_insert_with(SeriesValue::default),
+                    shown,
+                );
                 if value == SeriesValue::default() {
                     continue;
                 }
             }
             let handler = self.routes.handler(key.route);
-            add(requests.entry(self.labels(key, handler)).or_insert_with(SeriesValue::default), &value);
+            add(
+                requests
+                    .entry(self.labels(key, handler))
+                    .or_insert_with(SeriesValue::default),
+                &value,
+            );
         }
         let mut sched = Vec::new();
         for (number, service) in self.services.iter() {
@@ -333,7 +391,10 @@ impl Ledger {
 
     fn labels(&self, key: &SeriesKey, handler: &str) -> Labels {
         Labels {
-            service: self.services.get(key.service).map_or_else(String::new, |service| service.name.clone()),
+            service: self
+                .services
+                .get(key.service)
+                .map_or_else(String::new, |service| service.name.clone()),
             port: key.port,
             handler: handler.to_owned(),
             method: method::name(key.method),

@@ -79,23 +79,17 @@ pub fn service_name(
 /// Whether a process is a worker that only its parent can name.
 #[must_use]
 pub fn named_by_parent(process: &ProcessInfo) -> bool {
-    interpreter::name_of(process).as_deref() == Some("python")
-        && python::is_spawned_worker(&process.argv)
+    interpreter::name_of(process).as_deref() == Some("python") && python::is_spawned_worker(&process.argv)
 }
 
 /// Whether every condition of a rule is met.
 #[must_use]
 pub fn rule_matches(rule: &ServiceRule, process: &ProcessInfo, listening_ports: &[u16]) -> bool {
     let unit = |wanted: &String| systemd_unit(&process.cgroups).is_some_and(|unit| unit == *wanted);
-    let container = |prefix: &String| {
-        container_id(&process.cgroups).is_some_and(|id| id.starts_with(prefix.as_str()))
-    };
+    let container = |prefix: &String| container_id(&process.cgroups).is_some_and(|id| id.starts_with(prefix.as_str()));
     let port = rule.ports.iter().any(|port| listening_ports.contains(port));
     (rule.ports.is_empty() || port)
-        && rule
-            .exe
-            .as_ref()
-            .is_none_or(|exe| exe_matches(exe, process))
+        && rule.exe.as_ref().is_none_or(|exe| exe_matches(exe, process))
         && rule.unit.as_ref().is_none_or(unit)
         && rule.container.as_ref().is_none_or(container)
         && rule
@@ -118,8 +112,7 @@ fn exe_matches(rule: &ExeRule, process: &ProcessInfo) -> bool {
                 || std::fs::canonicalize(path).is_ok_and(|target| target == exe)
         }
         ExeRule::Name(name) => {
-            exe.file_name().is_some_and(|file| file == name.as_str())
-                || script::file_name(started_as) == name
+            exe.file_name().is_some_and(|file| file == name.as_str()) || script::file_name(started_as) == name
         }
     }
 }
@@ -137,11 +130,7 @@ fn sanitize(name: &str, limit: usize) -> String {
         .map(|c| if c.is_control() { '_' } else { c })
         .take(limit)
         .collect();
-    if clean.is_empty() {
-        "unknown".to_owned()
-    } else {
-        clean
-    }
+    if clean.is_empty() { "unknown".to_owned() } else { clean }
 }
 
 #[cfg(test)]

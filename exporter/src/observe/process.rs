@@ -95,10 +95,7 @@ impl ProcessInfo {
 /// Splits a `cmdline` file into its arguments.
 #[must_use]
 pub fn parse_argv(bytes: &[u8]) -> Vec<String> {
-    let end = bytes
-        .iter()
-        .rposition(|&byte| byte != 0)
-        .map_or(0, |last| last + 1);
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     match bytes.get(..end) {
         None | Some([]) => Vec::new(),
         Some(used) => used
@@ -111,10 +108,7 @@ pub fn parse_argv(bytes: &[u8]) -> Vec<String> {
 /// Splits a `cgroup` file into its lines.
 #[must_use]
 pub fn parse_cgroup(bytes: &[u8]) -> Vec<String> {
-    String::from_utf8_lossy(bytes)
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
 }
 
 /// Parent id and start time (fields 4 and 22) of a `stat` file.

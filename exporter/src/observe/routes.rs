@@ -99,11 +99,29 @@ impl Routes {
     }
 
     /// A path that the kernel does not know was requested. The result is what to teach at once, if its route is known.
-    pub fn seen(&mut self, service: u16, shape: u64, path: &[u8], truncated: bool, templates: &[Template]) -> Option<Lesson> {
-        let template = if truncated { None } else { first_match(templates, handler::path(path)) };
-        let name = template.map_or_else(|| handler::automatic(path, truncated), |template| template.as_str().to_owned());
+    pub fn seen(
+        &mut self,
+        service: u16,
+        shape: u64,
+        path: &[u8],
+        truncated: bool,
+        templates: &[Template],
+    ) -> Option<Lesson> {
+        let template = if truncated {
+            None
+        } else {
+            first_match(templates, handler::path(path))
+        };
+        let name = template.map_or_else(
+            || handler::automatic(path, truncated),
+            |template| template.as_str().to_owned(),
+        );
         if let Some(Known::Route(route)) = self.shapes.get(&(service, shape)) {
-            return Some(Lesson { service, shape, route: *route });
+            return Some(Lesson {
+                service,
+                shape,
+                route: *route,
+            });
         }
         let route = self.numbers.get(&(service, name.clone())).copied();
         let route = match (route, template) {
@@ -166,7 +184,11 @@ impl Routes {
             *self.named.entry(service).or_default() += 1;
         }
         self.numbers.insert((service, handler.clone()), number);
-        self.list.push(Route { service, handler, state });
+        self.list.push(Route {
+            service,
+            handler,
+            state,
+        });
         number
     }
 
@@ -180,7 +202,11 @@ impl Routes {
         }
         let service = found.service;
         let named = self.named.entry(service).or_default();
-        found.state = if *named >= self.cap { State::Capped } else { State::Named };
+        found.state = if *named >= self.cap {
+            State::Capped
+        } else {
+            State::Named
+        };
         *named += 1;
         if let Some(pending) = self.pending.get_mut(&service) {
             *pending = pending.saturating_sub(1);
@@ -190,15 +216,22 @@ impl Routes {
     /// The handler that a route is shown as.
     pub fn handler(&self, route: u32) -> &str {
         match self.list.get(route as usize) {
-            Some(Route { state: State::Pending, .. }) => NONE,
-            Some(Route { state: State::Capped, .. }) | None => OTHER,
+            Some(Route {
+                state: State::Pending, ..
+            }) => NONE,
+            Some(Route {
+                state: State::Capped, ..
+            })
+            | None => OTHER,
             Some(Route { handler, .. }) => handler,
         }
     }
 
     /// Whether a route is shown as `none` for the time being.
     pub fn is_pending(&self, route: u32) -> bool {
-        self.list.get(route as usize).is_some_and(|route| route.state == State::Pending)
+        self.list
+            .get(route as usize)
+            .is_some_and(|route| route.state == State::Pending)
     }
 
     /// The services that have reached their cap since the last call.
@@ -261,7 +294,9 @@ mod tests {
         let mut routes = Routes::new(1);
         assert_eq!(request(&mut routes, "/a", 200), "/a");
         let shape = vigie_ebpf::path::shape(b"/u/alice");
-        let lesson = routes.seen(1, shape, b"/u/alice", false, &templates).expect("taught at once");
+        let lesson = routes
+            .seen(1, shape, b"/u/alice", false, &templates)
+            .expect("taught at once");
         assert_eq!(routes.handler(lesson.route), "/u/{name}");
         let other = routes.seen(1, vigie_ebpf::path::shape(b"/u/bob"), b"/u/bob", false, &templates);
         assert_eq!(other.map(|lesson| lesson.route), Some(lesson.route));

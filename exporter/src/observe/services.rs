@@ -53,7 +53,11 @@ impl Services {
     /// Finds the service of a process. `command` is its name in case that it is gone already.
     pub fn identify(&mut self, process: u32, command: &str, port: u16) -> u16 {
         let info = ProcessInfo::read(process).unwrap_or_else(|_| ProcessInfo::from_parts(process, command, Vec::new()));
-        let parent = if named_by_parent(&info) { ProcessInfo::read(info.ppid).ok() } else { None };
+        let parent = if named_by_parent(&info) {
+            ProcessInfo::read(info.ppid).ok()
+        } else {
+            None
+        };
         let mut ports: BTreeSet<u16> = self.ports.get(&process).cloned().unwrap_or_default();
         ports.insert(port);
         // A worker may accept on a socket that its parent listens on.
@@ -75,7 +79,11 @@ impl Services {
         if next > last {
             return u16::try_from(last).unwrap_or(SERVICE_UNKNOWN);
         }
-        let (name, rule) = if next == last { (REST.to_owned(), None) } else { (name, rule) };
+        let (name, rule) = if next == last {
+            (REST.to_owned(), None)
+        } else {
+            (name, rule)
+        };
         let number = u16::try_from(next).unwrap_or(SERVICE_UNKNOWN);
         self.numbers.insert(name.clone(), number);
         self.list.push(Service { name, rule });
@@ -89,7 +97,10 @@ impl Services {
 
     /// The route templates of a service, from the config.
     pub fn templates(&self, number: u16) -> &[Template] {
-        let rule = self.get(number).and_then(|service| service.rule).and_then(|rule| self.rules.get(rule));
+        let rule = self
+            .get(number)
+            .and_then(|service| service.rule)
+            .and_then(|rule| self.rules.get(rule));
         rule.map_or(&[], |rule| &rule.routes)
     }
 
@@ -106,7 +117,12 @@ mod tests {
     #[test]
     fn numbers_run_out_gracefully() {
         let mut services = Services::new(Vec::new());
-        let mut number = |name: &str| services.number(ServiceName { name: name.to_owned(), rule: None });
+        let mut number = |name: &str| {
+            services.number(ServiceName {
+                name: name.to_owned(),
+                rule: None,
+            })
+        };
         assert_eq!((number("a"), number("b"), number("a")), (1, 2, 1));
         let numbers: Vec<u16> = (0..300).map(|i| number(&format!("s{i}"))).collect();
         assert_eq!(numbers[252], 255);

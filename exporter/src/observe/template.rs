@@ -85,14 +85,11 @@ impl Template {
             return false;
         };
         let mut parts = rest.split(|&byte| byte == b'/');
-        self.segments
-            .iter()
-            .all(|segment| match (segment, parts.next()) {
-                (Segment::Literal(text), Some(part)) => text.as_bytes() == part,
-                (Segment::Any, Some(part)) => !part.is_empty(),
-                (_, None) => false,
-            })
-            && parts.next().is_none()
+        self.segments.iter().all(|segment| match (segment, parts.next()) {
+            (Segment::Literal(text), Some(part)) => text.as_bytes() == part,
+            (Segment::Any, Some(part)) => !part.is_empty(),
+            (_, None) => false,
+        }) && parts.next().is_none()
     }
 
     /// The template as it was written, which is also the label value.

@@ -42,8 +42,14 @@ impl Site {
     /// Answers a request.
     pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response = respond(
+                StatusCode::METHOD_NOT_ALLOWED,
+                PLAIN,
+                "only GET and HEAD are answered here\n",
+            );
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match request.uri().path() {
@@ -64,7 +70,11 @@ impl Site {
             Ok(snapshot) => snapshot,
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
-                return respond(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("cannot collect: {failure:#}\n"));
+                return respond(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    PLAIN,
+                    format!("cannot collect: {failure:#}\n"),
+                );
             }
         };
         let text = text::encode(&self.families.collect(&snapshot));
@@ -73,7 +83,9 @@ impl Site {
             && let Ok(zipped) = gzip(text.as_bytes())
         {
             let mut response = respond(StatusCode::OK, kind, zipped);
-            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+                .headers_mut()
+                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             return response;
         }
         respond(StatusCode::OK, kind, text)
@@ -81,7 +93,11 @@ impl Site {
 
     fn landing(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
-        let path = self.telemetry_path.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        let path = self
+            .telemetry_path
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('"', "&quot;");
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Vigie</title></head>\n\
              <body><h1>Vigie</h1>\n<p>Watches the HTTP services of this host from the kernel. Version {version}.</p>\n\
@@ -93,7 +109,11 @@ impl Site {
 
 /// Whether a client takes gzip (RFC 9110, 12.5.3): named, and not with weight 0.
 fn accepts_gzip<B>(request: &Request<B>) -> bool {
-    let values = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let values = request
+        .headers()
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {
         let mut parts = coding.split(';').map(str::trim);
         let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));

@@ -23,7 +23,9 @@ pub async fn listen(address: &str) -> Result<(TcpListener, SocketAddr)> {
     let listener = match address.strip_prefix(':') {
         // An IPv6 socket takes IPv4 as well, where the host has IPv6.
         Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
-            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                TcpListener::bind(format!("0.0.0.0:{port}")).await
+            }
             result => result,
         },
         None => TcpListener::bind(address).await,

@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::{
+    fs::File,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -18,9 +20,50 @@ pub fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_vigie"))
 }
 
-/// Vigie, watching.
-pub fn vigie(arguments: &[&str]) -> Vigie {
-    testkit::vigie(binary(), arguments).unwrap()
+/// Vigie, watching, and what keeps tests apart that look at numbers of the whole host.
+pub struct Watch {
+    vigie: Vigie,
+    _host: File,
+}
+
+impl Deref for Watch {
+    type Target = Vigie;
+
+    fn deref(&self) -> &Vigie {
+        &self.vigie
+    }
+}
+
+impl DerefMut for Watch {
+    fn deref_mut(&mut self) -> &mut Vigie {
+        &mut self.vigie
+    }
+}
+
+/// A file that every test of every run on this host locks.
+fn host() -> File {
+    let path = std::env::temp_dir().join("vigie-tests.lock");
+    File::options().create(true).append(true).open(path).unwrap()
+}
+
+/// Vigie, beside other tests.
+pub fn vigie(arguments: &[&str]) -> Watch {
+    let host = host();
+    host.lock_shared().unwrap();
+    Watch {
+        vigie: testkit::vigie(binary(), arguments).unwrap(),
+        _host: host,
+    }
+}
+
+/// Vigie, with no other test on this host: for numbers that have no port, as what was lost.
+pub fn vigie_alone(arguments: &[&str]) -> Watch {
+    let host = host();
+    host.lock().unwrap();
+    Watch {
+        vigie: testkit::vigie(binary(), arguments).unwrap(),
+        _host: host,
+    }
 }
 
 /// A Python that has what the demo store needs: `cargo xtask setup` makes it, `cargo xtask test` names it.
@@ -54,7 +97,9 @@ pub fn settled_scrape(vigie: &Vigie, fits: impl Fn(&Scrape) -> bool) -> Scrape {
 
 /// Counts written down: handler, method, status, count.
 pub fn counts(list: &[(&str, &str, u16, u64)]) -> Counts {
-    list.iter().map(|(handler, method, status, count)| (((*handler).to_owned(), (*method).to_owned(), *status), *count)).collect()
+    list.iter()
+        .map(|(handler, method, status, count)| (((*handler).to_owned(), (*method).to_owned(), *status), *count))
+        .collect()
 }
 
 /// Everything that Vigie says it has lost.

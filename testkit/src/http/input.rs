@@ -72,10 +72,7 @@ impl Input {
         } else if self.bytes.len() < MAX_LINE_BYTES {
             self.bytes.resize(self.bytes.len() * 2, 0);
         } else {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "line over 1 MiB",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "line over 1 MiB"));
         }
         Ok(())
     }
@@ -100,12 +97,7 @@ impl Input {
     }
 
     /// Consumes exactly `count` bytes into `body`.
-    pub fn exactly(
-        &mut self,
-        stream: &TcpStream,
-        mut count: u64,
-        body: &mut Vec<u8>,
-    ) -> io::Result<()> {
+    pub fn exactly(&mut self, stream: &TcpStream, mut count: u64, body: &mut Vec<u8>) -> io::Result<()> {
         loop {
             let available = (self.end - self.begin) as u64;
             count -= self.move_to(body, available.min(count) as usize);

@@ -82,8 +82,7 @@ pub fn read(input: &mut Input, stream: &TcpStream, method: &str) -> io::Result<A
 
 fn read_head(input: &mut Input, stream: &TcpStream) -> io::Result<Head> {
     let line = text(input.line(stream)?)?;
-    let (status, is_http_1_0) =
-        status_line(&line).ok_or_else(|| invalid("bad status line", &line))?;
+    let (status, is_http_1_0) = status_line(&line).ok_or_else(|| invalid("bad status line", &line))?;
     let mut headers = Vec::new();
     loop {
         let line = text(input.line(stream)?)?;
@@ -94,9 +93,7 @@ fn read_head(input: &mut Input, stream: &TcpStream) -> io::Result<Head> {
                 headers,
             });
         }
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| invalid("bad header", &line))?;
+        let (name, value) = line.split_once(':').ok_or_else(|| invalid("bad header", &line))?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
 }
@@ -110,10 +107,7 @@ fn status_line(line: &str) -> Option<(u16, bool)> {
         "1" => false,
         _ => return None,
     };
-    let status = code
-        .parse()
-        .ok()
-        .filter(|status| code.len() == 3 && *status >= 100)?;
+    let status = code.parse().ok().filter(|status| code.len() == 3 && *status >= 100)?;
     Some((status, is_http_1_0))
 }
 
@@ -176,8 +170,7 @@ fn has_token(headers: &[(String, String)], name: &str, token: &str) -> bool {
 }
 
 fn text(line: &[u8]) -> io::Result<String> {
-    String::from_utf8(line.to_vec())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "head is not UTF-8"))
+    String::from_utf8(line.to_vec()).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "head is not UTF-8"))
 }
 
 fn invalid(what: &str, line: &str) -> io::Error {

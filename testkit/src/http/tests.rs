@@ -53,9 +53,8 @@ fn sends_head_and_body_in_one_piece() {
         let count = stream.read(&mut bytes).unwrap();
         let text = String::from_utf8_lossy(&bytes[..count]);
         let host = stream.local_addr().unwrap();
-        let expected = format!(
-            "POST /a?b=c HTTP/1.1\r\nhost: {host}\r\nx-token: secret\r\ncontent-length: 4\r\n\r\nbody"
-        );
+        let expected =
+            format!("POST /a?b=c HTTP/1.1\r\nhost: {host}\r\nx-token: secret\r\ncontent-length: 4\r\n\r\nbody");
         assert_eq!(text, expected);
         thread::sleep(Duration::from_millis(50));
         stream
@@ -78,14 +77,9 @@ fn sends_head_and_body_in_one_piece() {
 fn an_empty_post_has_a_length_and_a_get_has_none() {
     let mut out = Vec::new();
     Request::post("/", "").write_to("h", &mut out);
-    assert_eq!(
-        out,
-        b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"
-    );
+    assert_eq!(out, b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n");
     out.clear();
-    Request::get("/")
-        .header("Host", "other")
-        .write_to("h", &mut out);
+    Request::get("/").header("Host", "other").write_to("h", &mut out);
     assert_eq!(out, b"GET / HTTP/1.1\r\nHost: other\r\n\r\n");
 }
 
@@ -113,10 +107,7 @@ fn skips_1xx_but_not_101() {
     assert_eq!((response.status, response.text().as_str()), (200, "x"));
     assert_eq!(response.header("link"), None);
     assert!(client.is_open());
-    let (response, _) = answer(
-        "GET",
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
-    );
+    let (response, _) = answer("GET", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n");
     assert_eq!(response.unwrap().status, 101);
 }
 
@@ -127,9 +118,7 @@ fn expect_100_continue_in_pieces() {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
         let mut body = [0; 4];
         stream.read_exact(&mut body).unwrap();
-        stream
-            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
     });
     let head = b"POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
     let before = Instant::now();
@@ -147,9 +136,7 @@ fn expect_100_continue_in_pieces() {
 fn until_close_ends_with_the_last_byte_not_with_the_close() {
     let (mut client, thread) = server(|mut stream| {
         read_head(&mut stream);
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\n\r\nall of it")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall of it").unwrap();
         thread::sleep(Duration::from_millis(500));
     });
     let response = client.send(&Request::get("/")).unwrap();
@@ -166,10 +153,7 @@ fn no_body_for_head_204_and_304() {
     for (method, text) in [
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n"),
-        (
-            "GET",
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n",
-        ),
+        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n"),
     ] {
         let (response, client) = answer(method, text);
         assert!(response.unwrap().body.is_empty());
@@ -221,7 +205,9 @@ fn reads_pipelined_responses_one_by_one() {
         read_head(&mut stream);
         read_head(&mut stream);
         stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nbb")
+            .write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nbb",
+            )
             .unwrap();
     });
     client
@@ -247,10 +233,7 @@ fn a_body_larger_than_the_buffer() {
                 .unwrap();
         }
     });
-    assert_eq!(
-        client.send(&Request::get("/")).unwrap().body.len(),
-        3_000_000
-    );
+    assert_eq!(client.send(&Request::get("/")).unwrap().body.len(), 3_000_000);
     assert_eq!(client.send(&Request::get("/")).unwrap().body.len(), 10);
     thread.join().unwrap();
 }

@@ -21,11 +21,7 @@ pub fn closed_loop(
     let next = &next;
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
-            .map(|thread| {
-                scope.spawn(move || {
-                    run(address, per_thread, keep_alive, |index| next(thread, index))
-                })
-            })
+            .map(|thread| scope.spawn(move || run(address, per_thread, keep_alive, |index| next(thread, index))))
             .collect();
         // Every thread is joined before the first error is returned.
         let finished: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
@@ -37,12 +33,7 @@ pub fn closed_loop(
     })
 }
 
-fn run(
-    address: SocketAddr,
-    count: usize,
-    keep_alive: bool,
-    next: impl Fn(usize) -> Shot,
-) -> Result<Vec<Record>> {
+fn run(address: SocketAddr, count: usize, keep_alive: bool, next: impl Fn(usize) -> Shot) -> Result<Vec<Record>> {
     let mut records = Vec::with_capacity(count);
     let mut kept: Option<Client> = None;
     for index in 0..count {
@@ -53,8 +44,7 @@ fn run(
                 shot.request = shot.request.header("connection", "close");
             }
         }
-        let client =
-            connection(&mut kept, address).with_context(|| format!("connecting to {address}"))?;
+        let client = connection(&mut kept, address).with_context(|| format!("connecting to {address}"))?;
         records.push(fire(client, shot));
     }
     Ok(records)

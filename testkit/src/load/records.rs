@@ -50,11 +50,7 @@ impl Records {
         let mut counts = Counts::new();
         for record in &self.list {
             *counts
-                .entry((
-                    record.handler.to_owned(),
-                    record.method.clone(),
-                    record.status,
-                ))
+                .entry((record.handler.to_owned(), record.method.clone(), record.status))
                 .or_default() += 1;
         }
         counts
@@ -67,10 +63,7 @@ impl Records {
 
     /// The records whose status is not the expected one, transport errors among them.
     pub fn unexpected(&self) -> Vec<&Record> {
-        self.list
-            .iter()
-            .filter(|record| !record.is_expected())
-            .collect()
+        self.list.iter().filter(|record| !record.is_expected()).collect()
     }
 
     /// The records of each handler.
@@ -105,9 +98,9 @@ impl Records {
     pub fn elapsed(&self) -> f64 {
         let first = self.list.iter().map(|record| record.start).min();
         let last = self.list.iter().map(|record| record.end).max();
-        first.zip(last).map_or(0.0, |(first, last)| {
-            last.duration_since(first).as_secs_f64()
-        })
+        first
+            .zip(last)
+            .map_or(0.0, |(first, last)| last.duration_since(first).as_secs_f64())
     }
 
     fn durations(&self, handler: &str) -> Vec<f64> {

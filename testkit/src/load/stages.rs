@@ -32,8 +32,10 @@ struct Run<'a> {
 ///
 /// At the start of a stage users are added, or ended, until there are as many as it says; all end after the
 /// last stage, or soon after `stop` is set. An ending user finishes its request. Each user has its own thread,
-/// its own `Random` (seeded with its index) and a keep-alive connection that is opened again only once the
-/// server closed it, and waits a time in `think` after each request. A failed connect is a record of status 0.
+/// its own `Random` (seeded with its index) and a keep-alive connection, and waits a time in `think` after each
+/// request. The connection is opened again only once the server closed it, and after a 5xx: a server may close
+/// after one without announcing it, as uvicorn does, and would not read a request sent meanwhile. A failed
+/// connect is a record of status 0.
 ///
 /// `progress` gets (stage index, users, requests finished so far) at each stage's start, every second, and
 /// once after the last request.
@@ -112,13 +114,17 @@ impl Run<'_> {
             let shot = shot(&mut random);
             let begin = Instant::now();
             let mut wait = random.duration(&self.think);
-            records.push(match connection(&mut kept, self.address) {
+            let record = match connection(&mut kept, self.address) {
                 Ok(client) => fire(client, shot),
                 Err(_) => {
                     wait = wait.max(RECONNECT_WAIT);
                     failed(shot, begin)
                 }
-            });
+            };
+            if record.status >= 500 {
+                kept = None;
+            }
+            records.push(record);
             self.finished.fetch_add(1, Ordering::Relaxed);
             let until = Instant::now() + wait;
             sleep_until(until, || self.must_end(index));

@@ -154,10 +154,7 @@ fn stages_add_users_and_end_them_without_aborted_requests() {
     assert_eq!(records.transport_errors(), 0);
     assert_eq!(records.len(), server.requests.load(Ordering::Relaxed));
     assert_eq!(server.connections.load(Ordering::Relaxed), 5);
-    let steps: Vec<_> = calls
-        .iter()
-        .map(|(stage, users, _)| (*stage, *users))
-        .collect();
+    let steps: Vec<_> = calls.iter().map(|(stage, users, _)| (*stage, *users)).collect();
     assert_eq!(steps, [(0, 2), (1, 5), (2, 1), (2, 0)]);
     assert!(calls.is_sorted_by_key(|(_, _, count)| *count));
     assert_eq!(calls.last().unwrap().2, records.len());
@@ -203,6 +200,33 @@ fn a_panic_in_progress_ends_the_run() {
 }
 
 #[test]
+fn a_user_opens_a_new_connection_after_a_5xx() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let opened = connections.clone();
+    thread::spawn(move || {
+        // Kept open: it is not the server that ends them.
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            opened.fetch_add(1, Ordering::Relaxed);
+            let head = BufReader::new(&stream).lines();
+            assert!(head.map_while(Result::ok).any(|line| line.is_empty()));
+            stream
+                .write_all(b"HTTP/1.1 500 Error\r\nContent-Length: 0\r\n\r\n")
+                .unwrap();
+            kept.push(stream);
+        }
+    });
+    let stop = AtomicBool::new(false);
+    let records = run_stages(address, &[(1, STAGE)], THINK, &stop, |_| shot("a"), |_, _, _| {});
+    assert!(records.len() > 1);
+    assert_eq!(records.transport_errors(), 0);
+    assert_eq!(connections.load(Ordering::Relaxed), records.len());
+}
+
+#[test]
 fn times_leave_transport_errors_out() {
     let start = Instant::now();
     let record = |handler, status, milliseconds| Record {
@@ -213,25 +237,18 @@ fn times_leave_transport_errors_out() {
         end: start + Duration::from_millis(milliseconds),
         expected: None,
     };
-    let mut list: Vec<_> = (1..=100)
-        .map(|milliseconds| record("a", 200, milliseconds))
-        .collect();
+    let mut list: Vec<_> = (1..=100).map(|milliseconds| record("a", 200, milliseconds)).collect();
     list.push(record("a", 0, 100_000));
     list.push(record("b", 500, 7));
     let records = Records { list };
-    let close = |value: f64, expected: f64| {
-        assert!((value - expected).abs() < 1e-9, "{value} is not {expected}")
-    };
+    let close = |value: f64, expected: f64| assert!((value - expected).abs() < 1e-9, "{value} is not {expected}");
     close(records.sum("a"), 5.05);
     close(records.mean("a").unwrap(), 0.0505);
     close(records.quantile("a", 0.95).unwrap(), 0.095);
     close(records.quantile("a", 0.0).unwrap(), 0.001);
     close(records.quantile("a", 1.0).unwrap(), 0.1);
     close(records.quantile("b", 0.5).unwrap(), 0.007);
-    assert_eq!(
-        (records.mean("none"), records.quantile("none", 0.5)),
-        (None, None)
-    );
+    assert_eq!((records.mean("none"), records.quantile("none", 0.5)), (None, None));
     assert_eq!(records.by_handler()["a"].len(), 101);
     assert_eq!(records.unexpected().len(), 1);
 }

@@ -14,11 +14,7 @@ struct Series {
 
 /// Checks every histogram. A family without samples is fine.
 pub fn histograms(scrape: &Scrape) -> Result<(), ParseError> {
-    for family in scrape
-        .families
-        .iter()
-        .filter(|family| family.kind == Kind::Histogram)
-    {
+    for family in scrape.families.iter().filter(|family| family.kind == Kind::Histogram) {
         let error = |problem| ParseError {
             line: family.line,
             problem,
@@ -37,9 +33,7 @@ fn all_series(scrape: &Scrape, family: &Family) -> Result<BTreeMap<Labels, Serie
     let name = &family.name;
     for sample in scrape.samples(&format!("{name}_bucket")) {
         let mut labels = sample.labels.clone();
-        let le = labels
-            .remove("le")
-            .ok_or_else(|| format!("{name}_bucket without le"))?;
+        let le = labels.remove("le").ok_or_else(|| format!("{name}_bucket without le"))?;
         all.entry(labels)
             .or_default()
             .buckets

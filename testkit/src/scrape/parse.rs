@@ -29,9 +29,7 @@ struct Parser {
 
 impl Parser {
     fn line(&mut self, number: usize, line: &str) -> Problem<()> {
-        let line = line
-            .strip_suffix('\n')
-            .ok_or("the last line has no line end")?;
+        let line = line.strip_suffix('\n').ok_or("the last line has no line end")?;
         if let Some(comment) = line.trim_start().strip_prefix('#') {
             return self.comment(number, comment.trim_start());
         }
@@ -56,20 +54,10 @@ impl Parser {
     fn help(&mut self, name: &str, text: &str) -> Problem<()> {
         metric_name(name)?;
         let text = unescape(text, false)?;
-        if self
-            .scrape
-            .family(name)
-            .is_some_and(|family| !family.help.is_empty())
-            || self.helps.contains_key(name)
-        {
+        if self.scrape.family(name).is_some_and(|family| !family.help.is_empty()) || self.helps.contains_key(name) {
             return Err(format!("second HELP of {name}"));
         }
-        match self
-            .scrape
-            .families
-            .iter_mut()
-            .find(|family| family.name == name)
-        {
+        match self.scrape.families.iter_mut().find(|family| family.name == name) {
             Some(family) => family.help = text,
             None => {
                 self.helps.insert(name.to_owned(), text);
@@ -128,8 +116,7 @@ impl Parser {
     }
 
     fn add(&mut self, sample: Sample) -> Problem<()> {
-        let family = family_of(&self.scrape, &sample.name)
-            .ok_or_else(|| format!("{} has no TYPE", sample.name))?;
+        let family = family_of(&self.scrape, &sample.name).ok_or_else(|| format!("{} has no TYPE", sample.name))?;
         let is_count = match family.kind {
             Kind::Counter => true,
             Kind::Histogram => !sample.name.ends_with("_sum"),
@@ -143,17 +130,10 @@ impl Parser {
             if self.ended.contains(&family) {
                 return Err(format!("the samples of {family} are not together"));
             }
-            self.ended
-                .insert(std::mem::replace(&mut self.current, family));
+            self.ended.insert(std::mem::replace(&mut self.current, family));
         }
-        if !self
-            .seen
-            .insert((sample.name.clone(), sample.labels.clone()))
-        {
-            return Err(format!(
-                "second sample of {} {:?}",
-                sample.name, sample.labels
-            ));
+        if !self.seen.insert((sample.name.clone(), sample.labels.clone())) {
+            return Err(format!("second sample of {} {:?}", sample.name, sample.labels));
         }
         self.scrape.samples.push(sample);
         Ok(())

@@ -13,11 +13,7 @@ pub struct Bucket {
 pub fn summed<'a>(samples: impl Iterator<Item = &'a Sample>) -> Vec<Bucket> {
     let mut buckets: Vec<Bucket> = Vec::new();
     for sample in samples {
-        let Some(le) = sample
-            .labels
-            .get("le")
-            .and_then(|le| le.parse::<f64>().ok())
-        else {
+        let Some(le) = sample.labels.get("le").and_then(|le| le.parse::<f64>().ok()) else {
             continue;
         };
         match buckets.iter_mut().find(|bucket| bucket.le == le) {
@@ -42,11 +38,7 @@ pub fn of_buckets(buckets: &[Bucket], q: f64) -> Option<f64> {
         return None;
     }
     if !(0.0..=1.0).contains(&q) {
-        return Some(if q < 0.0 {
-            f64::NEG_INFINITY
-        } else {
-            f64::INFINITY
-        });
+        return Some(if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY });
     }
     if total.count == 0.0 {
         return None;

@@ -33,10 +33,7 @@ fn good() -> Scrape {
 #[track_caller]
 fn refuses(text: &str, line: usize, problem: &str) {
     let error = Scrape::parse(text).unwrap_err();
-    assert!(
-        error.line == line && error.problem.contains(problem),
-        "{error}"
-    );
+    assert!(error.line == line && error.problem.contains(problem), "{error}");
 }
 
 #[test]
@@ -63,10 +60,7 @@ fn reads_families_and_samples() {
     assert_eq!(scrape.samples(REQUESTS).count(), 3);
     let odd: Vec<_> = scrape.samples("odd").collect();
     assert_eq!(
-        (
-            odd[0].labels["path"].as_str(),
-            odd[0].labels["quote"].as_str()
-        ),
+        (odd[0].labels["path"].as_str(), odd[0].labels["quote"].as_str()),
         ("C:\\dir", "\"}")
     );
     assert!(odd[0].value.is_nan());
@@ -85,10 +79,7 @@ fn answers_queries() {
     assert_eq!(scrape.value("up", &[("absent", "x")]), Ok(None));
     assert_eq!(scrape.value(REQUESTS, &[("status", "200")]), Ok(Some(45.0)));
     let several = scrape.value(REQUESTS, &[("status", "404")]).unwrap_err();
-    assert_eq!(
-        several.to_string(),
-        "2 samples of http_requests_total match"
-    );
+    assert_eq!(several.to_string(), "2 samples of http_requests_total match");
     assert_eq!(scrape.sum(REQUESTS, &[("status", "404")]), 8.0);
     assert!(scrape.sum("absent", &[]).is_sign_positive());
     let key = |handler: &str, status| (handler.to_owned(), "GET".to_owned(), status);
@@ -103,9 +94,7 @@ fn answers_queries() {
 fn quantiles_as_prometheus_gives_them() {
     let scrape = good();
     let quantile = |labels: &[(&str, &str)], q| scrape.quantile(DURATION, labels, q);
-    let close = |value: Option<f64>, expected: f64| {
-        assert!((value.unwrap() - expected).abs() < 1e-9, "{value:?}")
-    };
+    let close = |value: Option<f64>, expected: f64| assert!((value.unwrap() - expected).abs() < 1e-9, "{value:?}");
     close(quantile(&[("handler", "a")], 0.25), 0.05);
     close(quantile(&[("handler", "a")], 0.5), 0.1);
     close(quantile(&[("handler", "a")], 0.7), 0.55);
@@ -160,35 +149,17 @@ fn refuses_bad_families() {
 #[test]
 fn refuses_bad_histograms() {
     let bad = |samples: &[&str], problem: &str| {
-        let lines: Vec<_> = samples
-            .iter()
-            .map(|sample| format!("a_{sample}\n"))
-            .collect();
-        refuses(
-            &format!("# TYPE a histogram\n{}", lines.concat()),
-            1,
-            problem,
-        );
+        let lines: Vec<_> = samples.iter().map(|sample| format!("a_{sample}\n")).collect();
+        refuses(&format!("# TYPE a histogram\n{}", lines.concat()), 1, problem);
     };
-    let (one, inf, sum, count) = (
-        "bucket{le=\"1\"} 3",
-        "bucket{le=\"+Inf\"} 4",
-        "sum 5",
-        "count 4",
-    );
+    let (one, inf, sum, count) = ("bucket{le=\"1\"} 3", "bucket{le=\"+Inf\"} 4", "sum 5", "count 4");
     bad(&[one, inf, sum, "count 5"], "_count is not");
     bad(&[one, inf, sum], "_count is not");
     bad(&[one, inf, count], "no _sum");
     bad(&[one, sum, "count 3"], "no bucket +Inf");
-    bad(
-        &[one, "bucket{le=\"+Inf\"} 2", sum, "count 2"],
-        "not cumulative",
-    );
+    bad(&[one, "bucket{le=\"+Inf\"} 2", sum, "count 2"], "not cumulative");
     bad(&[inf, one, sum, count], "increasing order");
-    bad(
-        &[one, "bucket{le=\"1.0\"} 3", inf, sum, count],
-        "increasing order",
-    );
+    bad(&[one, "bucket{le=\"1.0\"} 3", inf, sum, count], "increasing order");
     bad(&["bucket{le=\"x\"} 1", sum, count], "bad number");
     bad(&["bucket 1", sum, count], "without le");
     bad(&[sum, count], "no buckets");

@@ -96,9 +96,13 @@ pub fn attach(btf: &Btf, hook: &str, name: &str) -> Result<Empty> {
         program: program.as_raw_fd().cast_unsigned(),
         reserved: 0,
     };
-    let link = bpf(RAW_TRACEPOINT_OPEN, &attribute).with_context(|| format!("cannot attach an empty program to {hook}"))?;
+    let link =
+        bpf(RAW_TRACEPOINT_OPEN, &attribute).with_context(|| format!("cannot attach an empty program to {hook}"))?;
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
-    let id = text.lines().find_map(|line| line.strip_prefix("prog_id:")).context("a program without an id")?;
+    let id = text
+        .lines()
+        .find_map(|line| line.strip_prefix("prog_id:"))
+        .context("a program without an id")?;
     let id = id.trim().parse()?;
     // The program is there, under its own name.
     debug_assert!(loaded_programs().flatten().any(|program| program.id() == id));

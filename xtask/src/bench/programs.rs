@@ -27,7 +27,11 @@ use super::{
 const WINDOW: Duration = Duration::from_millis(250);
 
 /// Program, hook.
-const SOCKET: [(&str, &str); 3] = [("vigie_ready", "sk_data_ready"), ("vigie_receive", "sock_recv_length"), ("vigie_send", "sock_send_length")];
+const SOCKET: [(&str, &str); 3] = [
+    ("vigie_ready", "sk_data_ready"),
+    ("vigie_receive", "sock_recv_length"),
+    ("vigie_send", "sock_send_length"),
+];
 const SWITCH: (&str, &str) = ("vigie_switch", "sched_switch");
 
 /// Time and runs of one program so far.
@@ -40,10 +44,16 @@ struct Run {
 fn read(program: &ProgramFd) -> Result<Run> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd()))?;
     let number = |name: &str| -> Result<u64> {
-        let value = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name} for a program"))?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .with_context(|| format!("no {name} for a program"))?;
         Ok(value.trim().parse()?)
     };
-    Ok(Run { nanoseconds: number("run_time_ns:")?, count: number("run_cnt:")? })
+    Ok(Run {
+        nanoseconds: number("run_time_ns:")?,
+        count: number("run_cnt:")?,
+    })
 }
 
 /// The programs of the one Vigie that runs, by name.
@@ -53,7 +63,10 @@ fn programs() -> Result<HashMap<String, ProgramFd>> {
         let program = program?;
         let name = program.name_as_str().unwrap_or_default().to_owned();
         if name.starts_with("vigie_") {
-            ensure!(found.insert(name, program.fd()?).is_none(), "another Vigie runs on this machine: stop it");
+            ensure!(
+                found.insert(name, program.fd()?).is_none(),
+                "another Vigie runs on this machine: stop it"
+            );
         }
     }
     Ok(found)
@@ -69,14 +82,26 @@ struct Pair {
 /// Measures the three socket programs and the switch program.
 pub fn measure(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let btf = Btf::from_sys_fs().context("this kernel has no BTF")?;
-    let server = nginx(&[("small.txt", b"hello\n")], "location /api/ { return 200 \"ok\\n\"; }", 1)?;
+    let server = nginx(
+        &[("small.txt", b"hello\n")],
+        "location /api/ { return 200 \"ok\\n\"; }",
+        1,
+    )?;
     let watch = vigie(&context.vigie, &[])?;
     let mut real = programs()?;
     let mut pairs = Vec::new();
     for (program, hook) in SOCKET.into_iter().chain([SWITCH]) {
         let attached = attach(&btf, hook, program.trim_start_matches("vigie_"))?;
-        let empty = loaded_programs().flatten().find(|program| program.id() == attached.id).context("an empty program is gone")?.fd()?;
-        pairs.push(Pair { real: real.remove(program).context("a program of Vigie's is gone")?, empty, _attached: attached });
+        let empty = loaded_programs()
+            .flatten()
+            .find(|program| program.id() == attached.id)
+            .context("an empty program is gone")?
+            .fd()?;
+        pairs.push(Pair {
+            real: real.remove(program).context("a program of Vigie's is gone")?,
+            empty,
+            _attached: attached,
+        });
     }
     let statistics = enable_stats(Stats::RunTime).context("the kernel keeps no statistics of programs")?;
     for (title, is_new) in [("the same path", false), ("every path new", true)] {
@@ -92,12 +117,24 @@ pub fn measure(context: &Context<'_>, report: &mut Report) -> Result<()> {
 type Window = (Vec<(Run, Run)>, u64);
 
 fn window(pairs: &[Pair]) -> Result<Vec<(Run, Run)>> {
-    let now = || -> Result<Vec<(Run, Run)>> { pairs.iter().map(|pair| Ok((read(&pair.real)?, read(&pair.empty)?))).collect() };
+    let now = || -> Result<Vec<(Run, Run)>> {
+        pairs
+            .iter()
+            .map(|pair| Ok((read(&pair.real)?, read(&pair.empty)?)))
+            .collect()
+    };
     let before = now()?;
     thread::sleep(WINDOW);
     let after = now()?;
-    let difference = |a: Run, b: Run| Run { nanoseconds: b.nanoseconds - a.nanoseconds, count: b.count - a.count };
-    Ok(before.into_iter().zip(after).map(|(a, b)| (difference(a.0, b.0), difference(a.1, b.1))).collect())
+    let difference = |a: Run, b: Run| Run {
+        nanoseconds: b.nanoseconds - a.nanoseconds,
+        count: b.count - a.count,
+    };
+    Ok(before
+        .into_iter()
+        .zip(after)
+        .map(|(a, b)| (difference(a.0, b.0), difference(a.1, b.1)))
+        .collect())
 }
 
 /// Takes windows while two clients send one request after the other.
@@ -113,7 +150,11 @@ fn under_load(
             scope.spawn(|| -> Result<()> {
                 let mut client = Client::connect(address)?;
                 while !stop.load(Ordering::Relaxed) {
-                    let path = if is_new { format!("/api/produits/{}", next.fetch_add(1, Ordering::Relaxed)) } else { "/small.txt".to_owned() };
+                    let path = if is_new {
+                        format!("/api/produits/{}", next.fetch_add(1, Ordering::Relaxed))
+                    } else {
+                        "/small.txt".to_owned()
+                    };
                     client.send(&Request::get(path))?;
                     done.fetch_add(1, Ordering::Relaxed);
                 }
@@ -141,18 +182,47 @@ fn row(report: &mut Report, title: &str, windows: &[Window]) {
     for (i, hook) in names.into_iter().chain([SWITCH.1]).enumerate() {
         let real = median(windows.iter().map(|(pairs, _)| per_run(pairs[i].0)));
         let empty = median(windows.iter().map(|(pairs, _)| per_run(pairs[i].1)));
-        let ratio = median(windows.iter().map(|(pairs, _)| per_run(pairs[i].0) / per_run(pairs[i].1)));
+        let ratio = median(
+            windows
+                .iter()
+                .map(|(pairs, _)| per_run(pairs[i].0) / per_run(pairs[i].1)),
+        );
         report.program(title, hook, real, empty, ratio);
     }
-    let sum = |pairs: &[(Run, Run)], of: fn(&(Run, Run)) -> Run| pairs[..3].iter().map(|pair| per_run(of(pair))).sum::<f64>();
-    let total = |pairs: &[(Run, Run)], of: fn(&(Run, Run)) -> Run| pairs[..3].iter().map(|pair| of(pair).nanoseconds).sum::<u64>() as f64;
+    let sum =
+        |pairs: &[(Run, Run)], of: fn(&(Run, Run)) -> Run| pairs[..3].iter().map(|pair| per_run(of(pair))).sum::<f64>();
+    let total = |pairs: &[(Run, Run)], of: fn(&(Run, Run)) -> Run| {
+        pairs[..3].iter().map(|pair| of(pair).nanoseconds).sum::<u64>() as f64
+    };
     let real = median(windows.iter().map(|(pairs, _)| sum(pairs, |pair| pair.0)));
     let empty = median(windows.iter().map(|(pairs, _)| sum(pairs, |pair| pair.1)));
-    let ratio = median(windows.iter().map(|(pairs, _)| sum(pairs, |pair| pair.0) / sum(pairs, |pair| pair.1)));
+    let ratio = median(
+        windows
+            .iter()
+            .map(|(pairs, _)| sum(pairs, |pair| pair.0) / sum(pairs, |pair| pair.1)),
+    );
     report.program(title, "the three socket hooks, a run of each", real, empty, ratio);
     let each = |requests: u64| requests.max(1) as f64;
-    let real = median(windows.iter().map(|(pairs, requests)| total(pairs, |pair| pair.0) / each(*requests)));
-    let empty = median(windows.iter().map(|(pairs, requests)| total(pairs, |pair| pair.1) / each(*requests)));
-    let ratio = median(windows.iter().map(|(pairs, _)| total(pairs, |pair| pair.0) / total(pairs, |pair| pair.1)));
-    report.program(title, "the three socket hooks, a request with its client", real, empty, ratio);
+    let real = median(
+        windows
+            .iter()
+            .map(|(pairs, requests)| total(pairs, |pair| pair.0) / each(*requests)),
+    );
+    let empty = median(
+        windows
+            .iter()
+            .map(|(pairs, requests)| total(pairs, |pair| pair.1) / each(*requests)),
+    );
+    let ratio = median(
+        windows
+            .iter()
+            .map(|(pairs, _)| total(pairs, |pair| pair.0) / total(pairs, |pair| pair.1)),
+    );
+    report.program(
+        title,
+        "the three socket hooks, a request with its client",
+        real,
+        empty,
+        ratio,
+    );
 }

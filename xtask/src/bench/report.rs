@@ -28,7 +28,11 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
 impl Report {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self { machine: String::new(), programs: String::new(), lines: String::new() }
+        Self {
+            machine: String::new(),
+            programs: String::new(),
+            lines: String::new(),
+        }
     }
 
     /// The machine.
@@ -38,7 +42,10 @@ impl Report {
 
     /// A row of the programs' table.
     pub fn program(&mut self, load: &str, hook: &str, real: f64, empty: f64, ratio: f64) {
-        let _ = writeln!(self.programs, "| {load} | {hook} | {real:.0} | {empty:.0} | {ratio:.2} |");
+        let _ = writeln!(
+            self.programs,
+            "| {load} | {hook} | {real:.0} | {empty:.0} | {ratio:.2} |"
+        );
     }
 
     /// A row of the other table.
@@ -60,7 +67,9 @@ impl Report {
 /// Puts the tables into the document, behind its marker.
 pub fn write(document: &Path, tables: &str) -> Result<()> {
     let old = fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
-    let (head, _) = old.split_once(START).with_context(|| format!("no line \"{START}\" in {}", document.display()))?;
+    let (head, _) = old
+        .split_once(START)
+        .with_context(|| format!("no line \"{START}\" in {}", document.display()))?;
     fs::write(document, format!("{head}{START}\n\n{tables}"))?;
     Ok(())
 }

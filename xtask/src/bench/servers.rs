@@ -22,7 +22,11 @@ fn cpu(process: u32) -> Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
         let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-        sum += text.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_default();
+        sum += text
+            .split_whitespace()
+            .next()
+            .and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or_default();
         let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
         for child in children.split_whitespace() {
             sum += cpu(child.parse()?).unwrap_or_default();
@@ -33,23 +37,40 @@ fn cpu(process: u32) -> Result<u64> {
 
 fn status(process: u32, name: &str) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .with_context(|| format!("no {name}"))?;
     let number = line.split_whitespace().next().context("no number")?;
     Ok(number.parse()?)
 }
 
 fn shot(handler: &'static str, request: Request) -> Shot {
-    Shot { handler, request, expected: Some(200) }
+    Shot {
+        handler,
+        request,
+        expected: Some(200),
+    }
 }
 
 /// The server's CPU time for each request, with and without Vigie.
 pub fn cost(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let static_files = nginx(&[("small.txt", b"hello\n")], "", 1)?;
     let store = uvicorn_store(&context.tools.python, &paths::root()?.join("demo"), 1)?;
-    rounds(context, report, "nginx, a static file", &static_files, 40_000, |_, _| shot("/small.txt", Request::get("/small.txt")))?;
+    rounds(
+        context,
+        report,
+        "nginx, a static file",
+        &static_files,
+        40_000,
+        |_, _| shot("/small.txt", Request::get("/small.txt")),
+    )?;
     rounds(context, report, "the store, one product", &store, 1_000, |_, i| {
         let product = Random::new(i as u64).range(1..500);
-        shot("/api/produits/{id}", Request::get(format!("/api/produits/{product}")).header("x-token", testkit::store::TOKEN))
+        shot(
+            "/api/produits/{id}",
+            Request::get(format!("/api/produits/{product}")).header("x-token", testkit::store::TOKEN),
+        )
     })
 }
 
@@ -64,7 +85,10 @@ fn rounds(
     let round = || -> Result<f64> {
         let before = cpu(server.pid())?;
         let records = closed_loop(server.address(), 2, requests / 2, true, &next)?;
-        ensure!(records.unexpected().is_empty(), "{title}: an answer that was not expected");
+        ensure!(
+            records.unexpected().is_empty(),
+            "{title}: an answer that was not expected"
+        );
         Ok((cpu(server.pid())? - before) as f64 / requests as f64)
     };
     round()?;
@@ -88,10 +112,16 @@ fn rounds(
 pub fn idle(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let server = nginx(&[("small.txt", b"hello\n")], "", 1)?;
     let watch = vigie(&context.vigie, &[])?;
-    let load = |requests: usize| closed_loop(server.address(), 2, requests / 2, true, |_, _| shot("/small.txt", Request::get("/small.txt")));
+    let load = |requests: usize| {
+        closed_loop(server.address(), 2, requests / 2, true, |_, _| {
+            shot("/small.txt", Request::get("/small.txt"))
+        })
+    };
     load(2_000)?;
     watch.scrape()?;
-    let wakeups = || -> Result<u64> { Ok(status(watch.pid(), "voluntary_ctxt_switches:")? + status(watch.pid(), "nonvoluntary_ctxt_switches:")?) };
+    let wakeups = || -> Result<u64> {
+        Ok(status(watch.pid(), "voluntary_ctxt_switches:")? + status(watch.pid(), "nonvoluntary_ctxt_switches:")?)
+    };
     let (start, cpu_before, wakeups_before) = (Instant::now(), cpu(watch.pid())?, wakeups()?);
     let mut requests = 0;
     while start.elapsed() < Duration::from_secs(10) {
@@ -101,11 +131,17 @@ pub fn idle(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let share = (cpu(watch.pid())? - cpu_before) as f64 / 1e9 / seconds;
     let rate = (wakeups()? - wakeups_before) as f64 / seconds;
     report.line(
-        &format!("the vigie process at {:.0} requests/s, between scrapes: share of a core", requests as f64 / seconds),
+        &format!(
+            "the vigie process at {:.0} requests/s, between scrapes: share of a core",
+            requests as f64 / seconds
+        ),
         &format!("{:.4} %", share * 100.0),
     );
     report.line("the same: wake-ups each second", &format!("{rate:.2}"));
-    report.line("the same: resident memory", &format!("{:.1} MB", status(watch.pid(), "VmRSS:")? as f64 / 1024.0));
+    report.line(
+        "the same: resident memory",
+        &format!("{:.1} MB", status(watch.pid(), "VmRSS:")? as f64 / 1024.0),
+    );
     Ok(())
 }
 
@@ -120,7 +156,10 @@ pub fn scrapes(context: &Context<'_>, report: &mut Report) -> Result<()> {
         let mut client = Client::connect(server.address())?;
         for route in 0..series {
             // Letters only, so that every path is a route of its own.
-            let name: String = [route / 100, route / 10 % 10, route % 10].iter().map(|digit| char::from(b'g' + *digit as u8)).collect();
+            let name: String = [route / 100, route / 10 % 10, route % 10]
+                .iter()
+                .map(|digit| char::from(b'g' + *digit as u8))
+                .collect();
             client.send(&Request::get(format!("/r/{name}")))?;
         }
         let found = watch.scrape()?.samples("http_requests_total").count();
@@ -132,10 +171,18 @@ pub fn scrapes(context: &Context<'_>, report: &mut Report) -> Result<()> {
             times.push((response.end - response.start).as_secs_f64() * 1e3);
             size = response.body.len();
         }
-        zipped += metrics.send(&Request::get("/metrics").header("accept-encoding", "gzip"))?.body.len();
+        zipped += metrics
+            .send(&Request::get("/metrics").header("accept-encoding", "gzip"))?
+            .body
+            .len();
         report.line(
             &format!("a scrape with {series} route series: time, size, size with gzip"),
-            &format!("{:.1} ms, {} KB, {} KB", median(times.into_iter()), size / 1000, zipped / 1000),
+            &format!(
+                "{:.1} ms, {} KB, {} KB",
+                median(times.into_iter()),
+                size / 1000,
+                zipped / 1000
+            ),
         );
     }
     Ok(())

@@ -13,10 +13,7 @@ fn unit(line: &str) -> Option<String> {
 fn finds_the_innermost_service() {
     for (line, expected) in [
         ("0::/system.slice/nginx.service", Some("nginx.service")),
-        (
-            "1:name=systemd:/system.slice/nginx.service",
-            Some("nginx.service"),
-        ),
+        ("1:name=systemd:/system.slice/nginx.service", Some("nginx.service")),
         (
             "0::/system.slice/system-postgresql.slice/postgresql@15-main.service",
             Some("postgresql@15-main.service"),
@@ -25,20 +22,11 @@ fn finds_the_innermost_service() {
             "0::/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service",
             Some("shop.service"),
         ),
-        (
-            "0::/system.slice/shop.service/workers",
-            Some("shop.service"),
-        ),
-        (
-            "0::/system.slice/shop\\x2dapi.service",
-            Some("shop-api.service"),
-        ),
+        ("0::/system.slice/shop.service/workers", Some("shop.service")),
+        ("0::/system.slice/shop\\x2dapi.service", Some("shop-api.service")),
         ("0::/system.slice/bad\\x2.service", Some("bad\\x2.service")),
         ("0::/system.slice/_memory.service", Some("memory.service")),
-        (
-            "0::/user.slice/user-1000.slice/user@1000.service/init.scope",
-            None,
-        ),
+        ("0::/user.slice/user-1000.slice/user@1000.service/init.scope", None),
         ("0::/user.slice/user-1000.slice/session-3.scope", None),
         ("0::/init.scope", None),
         ("0::/system.slice/.service", None),
@@ -52,11 +40,7 @@ fn finds_the_innermost_service() {
 
 #[test]
 fn reads_hybrid_hierarchies() {
-    let lines = [
-        "4:memory:/x",
-        "1:name=systemd:/system.slice/a.service",
-        "0::/",
-    ];
+    let lines = ["4:memory:/x", "1:name=systemd:/system.slice/a.service", "0::/"];
     assert_eq!(systemd_unit(&lines).as_deref(), Some("a.service"));
     let lines = ["1:name=systemd:/system.slice/a.service", "0::/b.service"];
     assert_eq!(systemd_unit(&lines).as_deref(), Some("b.service"));
@@ -70,9 +54,7 @@ fn finds_container_ids() {
         format!("0::/system.slice/docker-{ID}.scope"),
         format!("0::/system.slice/docker.service/docker/{ID}"),
         format!("0::/system.slice/containerd.service/kubepods-x.slice:cri-containerd:{ID}"),
-        format!(
-            "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-{ID}.scope"
-        ),
+        format!("0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-{ID}.scope"),
         format!("0::/kubepods/besteffort/pod0f6b2c1e/{ID}"),
         format!("0::/kubepods.slice/kubepods-pod1.slice/crio-{ID}.scope"),
         format!("0::/machine.slice/libpod-{ID}.scope"),

@@ -5,9 +5,7 @@ use super::{python, script, title};
 use crate::observe::process::ProcessInfo;
 
 /// Servers started by a ruby script, told apart by their working directory.
-const RUBY_SERVERS: [&str; 7] = [
-    "puma", "rails", "rackup", "unicorn", "thin", "falcon", "iodine",
-];
+const RUBY_SERVERS: [&str; 7] = ["puma", "rails", "rackup", "unicorn", "thin", "falcon", "iodine"];
 
 /// The name of the program a process runs, whatever its unit or container.
 pub(super) fn app_name(process: &ProcessInfo) -> String {
@@ -15,10 +13,9 @@ pub(super) fn app_name(process: &ProcessInfo) -> String {
         return process.comm.clone();
     };
     let Some(language) = name_of(process) else {
-        return exe.file_name().map_or_else(
-            || process.comm.clone(),
-            |name| name.to_string_lossy().into_owned(),
-        );
+        return exe
+            .file_name()
+            .map_or_else(|| process.comm.clone(), |name| name.to_string_lossy().into_owned());
     };
     match title::read(&language, &process.argv) {
         title::Argv::Named(name) => name,
@@ -71,9 +68,7 @@ fn program_name(language: &str, process: &ProcessInfo, argv: &[String]) -> Strin
             }
             found => found.map(|path| script::name(path, cwd)),
         },
-        _ => {
-            options::first_operand(arguments, syntax(language)).map(|path| script::name(path, cwd))
-        }
+        _ => options::first_operand(arguments, syntax(language)).map(|path| script::name(path, cwd)),
     };
     match program {
         Some(program) if !program.is_empty() => format!("{language}/{program}"),
@@ -106,10 +101,7 @@ fn java_program(arguments: &[String], cwd: Option<&std::path::Path>) -> Option<S
     }
     // A main class may be written with slashes, a source file with its path.
     operand.map(|class| {
-        if class
-            .rsplit_once('.')
-            .is_some_and(|(_, ending)| ending == "java")
-        {
+        if class.rsplit_once('.').is_some_and(|(_, ending)| ending == "java") {
             script::name(class, cwd)
         } else {
             class.replace('/', ".")

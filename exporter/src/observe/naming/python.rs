@@ -56,9 +56,7 @@ pub(super) fn is_spawned_worker(argv: &[String]) -> bool {
         .iter()
         .skip(1)
         .any(|argument| argument.starts_with("from multiprocessing"));
-    code || argv
-        .iter()
-        .any(|argument| argument == "--multiprocessing-fork")
+    code || argv.iter().any(|argument| argument == "--multiprocessing-fork")
 }
 
 /// The name of what python runs, from the arguments after `python`.
@@ -138,13 +136,7 @@ fn application(arguments: &[String]) -> Option<&str> {
     while let Some(argument) = arguments.get(index).map(String::as_str) {
         index += 1;
         if argument == "--" {
-            operands.extend(
-                arguments
-                    .get(index..)
-                    .into_iter()
-                    .flatten()
-                    .map(String::as_str),
-            );
+            operands.extend(arguments.get(index..).into_iter().flatten().map(String::as_str));
             break;
         }
         if !argument.starts_with('-') {
@@ -154,9 +146,7 @@ fn application(arguments: &[String]) -> Option<&str> {
             index += 1;
         }
     }
-    let find = |list: &[&'_ str], shape: fn(&str) -> bool| {
-        list.iter().position(|text| shape(without_call(text)))
-    };
+    let find = |list: &[&'_ str], shape: fn(&str) -> bool| list.iter().position(|text| shape(without_call(text)));
     let found = find(&operands, is_attribute)
         .or_else(|| find(&operands, is_dotted))
         .or_else(|| find(&operands, is_identifier));
@@ -183,9 +173,7 @@ fn app_option(arguments: &[String]) -> Option<&str> {
         if argument == "-A" || argument == "--app" {
             return arguments.get(index + 1).map(String::as_str);
         }
-        argument
-            .strip_prefix("--app=")
-            .or_else(|| argument.strip_prefix("-A"))
+        argument.strip_prefix("--app=").or_else(|| argument.strip_prefix("-A"))
     })
 }
 

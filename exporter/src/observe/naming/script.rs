@@ -3,9 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 /// Script names that say nothing of the service.
-const GENERIC: [&str; 7] = [
-    "server", "index", "main", "app", "manage", "__main__", "www",
-];
+const GENERIC: [&str; 7] = ["server", "index", "main", "app", "manage", "__main__", "www"];
 /// Endings under which those names are still generic.
 const ENDINGS: [&str; 14] = [
     "", "js", "mjs", "cjs", "ts", "mts", "cts", "tsx", "py", "pyc", "rb", "php", "pl", "jar",

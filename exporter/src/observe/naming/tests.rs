@@ -45,10 +45,7 @@ fn names_python_servers() {
     check(
         "/usr/bin/python3.11",
         &[
-            (
-                "python -m uvicorn store.main:app --port 1",
-                "uvicorn/store.main:app",
-            ),
+            ("python -m uvicorn store.main:app --port 1", "uvicorn/store.main:app"),
             (
                 "/venv/bin/python /venv/bin/uvicorn store.main:app",
                 "uvicorn/store.main:app",
@@ -77,37 +74,19 @@ fn names_python_servers() {
                 "python /v/gunicorn -b unix:app.sock -k uvicorn.workers.UvicornWorker a.b:c",
                 "gunicorn/a.b:c",
             ),
-            (
-                "python /v/gunicorn -b unix:app.sock proj.wsgi",
-                "gunicorn/proj.wsgi",
-            ),
-            (
-                "python /v/gunicorn -w4 -D a:create_app('pw')",
-                "gunicorn/a:create_app",
-            ),
+            ("python /v/gunicorn -b unix:app.sock proj.wsgi", "gunicorn/proj.wsgi"),
+            ("python /v/gunicorn -w4 -D a:create_app('pw')", "gunicorn/a:create_app"),
             ("python /v/gunicorn -c conf.py wsgi", "gunicorn/wsgi"),
             ("python /v/gunicorn -c conf.py", "gunicorn/shop"),
-            (
-                "python3 /v/hypercorn -b 0.0.0.0:80 shop:app",
-                "hypercorn/shop:app",
-            ),
+            ("python3 /v/hypercorn -b 0.0.0.0:80 shop:app", "hypercorn/shop:app"),
             (
                 "python3 /v/daphne -b 0.0.0.0 -p 80 shop.asgi:application",
                 "daphne/shop.asgi:application",
             ),
-            (
-                "python3 /v/granian --interface asgi --ws shop:app",
-                "granian/shop:app",
-            ),
-            (
-                "python3 /v/flask --app shop.web run --port 1",
-                "flask/shop.web",
-            ),
+            ("python3 /v/granian --interface asgi --ws shop:app", "granian/shop:app"),
+            ("python3 /v/flask --app shop.web run --port 1", "flask/shop.web"),
             ("python3 -m flask run", "flask/shop"),
-            (
-                "python3 /v/celery -A proj.tasks worker -l info",
-                "celery/proj.tasks",
-            ),
+            ("python3 /v/celery -A proj.tasks worker -l info", "celery/proj.tasks"),
             ("python3 -m celery --app=proj worker", "celery/proj"),
         ],
     );
@@ -120,10 +99,7 @@ fn names_python_programs() {
         &[
             ("python3 shop.py", "python/shop.py"),
             ("python3 app.py", "python/shop/app.py"),
-            (
-                "python3 -B /opt/pay/src/main.py --x",
-                "python/pay/src/main.py",
-            ),
+            ("python3 -B /opt/pay/src/main.py --x", "python/pay/src/main.py"),
             ("python3 ../pay/manage.py runserver", "python/pay/manage.py"),
             ("/usr/bin/python3 /usr/local/bin/tool --x y", "python/tool"),
             ("python3 -m http.server 8000", "python/http.server"),
@@ -159,18 +135,12 @@ fn names_other_languages() {
         "/usr/lib/jvm/bin/java",
         &[
             ("java -jar /opt/shop.jar --port 1", "java/shop.jar"),
-            (
-                "java -Xmx1g -cp a:b org.acme.Main -jar x",
-                "java/org.acme.Main",
-            ),
+            ("java -Xmx1g -cp a:b org.acme.Main -jar x", "java/org.acme.Main"),
             (
                 "java --add-opens java.base/java.lang=ALL-UNNAMED -jar /srv/pay/app.jar",
                 "java/pay/app.jar",
             ),
-            (
-                "java -p mods -m shop/org.acme.Main",
-                "java/shop/org.acme.Main",
-            ),
+            ("java -p mods -m shop/org.acme.Main", "java/shop/org.acme.Main"),
             ("java Main.java", "java/Main.java"),
             ("java", "java"),
         ],
@@ -199,10 +169,7 @@ fn names_other_languages() {
             ("bun run dev", "bun/shop/dev"),
         ],
     );
-    check(
-        "/usr/bin/deno",
-        &[("deno run -A --port 1 pay.ts", "deno/pay.ts")],
-    );
+    check("/usr/bin/deno", &[("deno run -A --port 1 pay.ts", "deno/pay.ts")]);
     check(
         "/usr/bin/bash",
         &[
@@ -213,10 +180,7 @@ fn names_other_languages() {
     );
     check(
         "/usr/bin/perl",
-        &[
-            ("perl -w -Ilib pay.pl", "perl/pay.pl"),
-            ("perl -e 1", "perl"),
-        ],
+        &[("perl -w -Ilib pay.pl", "perl/pay.pl"), ("perl -e 1", "perl")],
     );
 }
 
@@ -227,16 +191,8 @@ fn reads_rewritten_titles() {
         (ruby, "puma 6.4.0 (tcp://0.0.0.0:3000) [app]", "puma/app"),
         (ruby, "puma: cluster worker 0: 12 [app]", "puma/app"),
         (ruby, "unicorn worker[0] -c x.rb", "ruby/unicorn"),
-        (
-            python,
-            "gunicorn: master [shop.wsgi:app]",
-            "gunicorn/shop.wsgi:app",
-        ),
-        (
-            python,
-            "gunicorn: worker [shop.wsgi:app]",
-            "gunicorn/shop.wsgi:app",
-        ),
+        (python, "gunicorn: master [shop.wsgi:app]", "gunicorn/shop.wsgi:app"),
+        (python, "gunicorn: worker [shop.wsgi:app]", "gunicorn/shop.wsgi:app"),
         (
             python,
             "[celeryd: celery@host:MainProcess] -active- (worker -A proj)",
@@ -245,17 +201,9 @@ fn reads_rewritten_titles() {
         (python, "myworker: idle", "python/myworker"),
         (python, "???", "python"),
         (node, "next-server (v14.1.0)", "node/next-server"),
-        (
-            node,
-            "node /srv/shop-api/index.js",
-            "node/shop-api/index.js",
-        ),
+        (node, "node /srv/shop-api/index.js", "node/shop-api/index.js"),
         ("/usr/sbin/nginx", "nginx: worker process", "nginx"),
-        (
-            "/usr/lib/postgresql/15/bin/postgres",
-            "postgres: writer",
-            "postgres",
-        ),
+        ("/usr/lib/postgresql/15/bin/postgres", "postgres: writer", "postgres"),
     ] {
         assert_eq!(titled(exe, title), expected, "{title}");
     }
@@ -268,14 +216,7 @@ fn workers_bear_the_name_of_their_server() {
     let server = process(
         exe,
         "/",
-        &[
-            "python",
-            "-m",
-            "uvicorn",
-            "store.main:app",
-            "--workers",
-            "2",
-        ],
+        &["python", "-m", "uvicorn", "store.main:app", "--workers", "2"],
     );
     let worker = process(exe, "/", SPAWN);
     assert!(named_by_parent(&worker) && !named_by_parent(&server));
@@ -290,16 +231,10 @@ fn workers_bear_the_name_of_their_server() {
     let rules = Config::parse("services: [{name: s, cmdline: uvicorn}]", "x")
         .unwrap()
         .services;
-    assert_eq!(
-        service_name(&worker, Some(&server), &[], &rules).rule,
-        Some(0)
-    );
+    assert_eq!(service_name(&worker, Some(&server), &[], &rules).rule, Some(0));
     // Other processes are never named after their parent.
     let other = process(exe, "/", &["python", "pay.py"]);
-    assert_eq!(
-        service_name(&other, Some(&server), &[], &[]).name,
-        "python/pay.py"
-    );
+    assert_eq!(service_name(&other, Some(&server), &[], &[]).name, "python/pay.py");
 }
 
 #[test]
@@ -327,13 +262,8 @@ fn rules_need_every_condition_and_the_first_wins() {
         &ID[..6]
     );
     let rules = Config::parse(&text, "x").unwrap().services;
-    let mut server = process(
-        "/usr/bin/python3.11",
-        "/",
-        &["/v/python3", "/v/uvicorn", "main:app"],
-    );
-    let rule =
-        |process: &ProcessInfo, ports: &[u16]| service_name(process, None, ports, &rules).rule;
+    let mut server = process("/usr/bin/python3.11", "/", &["/v/python3", "/v/uvicorn", "main:app"]);
+    let rule = |process: &ProcessInfo, ports: &[u16]| service_name(process, None, ports, &rules).rule;
     assert_eq!(rule(&server, &[80]), Some(2));
     server.cgroups = vec![format!("0::/system.slice/store.service/docker-{ID}.scope")];
     assert_eq!(rule(&server, &[443, 81]), Some(1));

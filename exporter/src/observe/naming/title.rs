@@ -59,12 +59,8 @@ fn from_title(language: &str, title: &str, words: &[String]) -> String {
         };
     }
     if first == "celeryd" {
-        let place = words
-            .iter()
-            .position(|text| word(text) == "-A" || text == "--app");
-        let app = place
-            .and_then(|index| words.get(index + 1))
-            .map(|text| word(text));
+        let place = words.iter().position(|text| word(text) == "-A" || text == "--app");
+        let app = place.and_then(|index| words.get(index + 1)).map(|text| word(text));
         return app.map_or_else(|| "celery".to_owned(), |app| format!("celery/{app}"));
     }
     if first.is_empty() {

@@ -38,10 +38,7 @@ fn root_and_trailing_slash_are_exact() {
 #[test]
 fn list_order_decides() {
     let list = [template("/u/{id}"), template("/u/me")];
-    assert_eq!(
-        first_match(&list, b"/u/me").map(Template::as_str),
-        Some("/u/{id}")
-    );
+    assert_eq!(first_match(&list, b"/u/me").map(Template::as_str), Some("/u/{id}"));
     assert_eq!(first_match(&list, b"/x"), None);
 }
 
@@ -77,8 +74,7 @@ fn refuses_bad_templates() {
 /// A template and a path made from it.
 fn pair() -> impl Strategy<Value = (String, String)> {
     let literal = "[a-z0-9._~%é-]{1,8}".prop_map(|s| (s.clone(), s));
-    let parameter = ("[a-z_][a-z0-9_]{0,5}", "[^/\0]{1,10}")
-        .prop_map(|(name, value)| (format!("{{{name}}}"), value));
+    let parameter = ("[a-z_][a-z0-9_]{0,5}", "[^/\0]{1,10}").prop_map(|(name, value)| (format!("{{{name}}}"), value));
     let segment = prop_oneof![literal, parameter];
     (prop::collection::vec(segment, 0..6), any::<bool>()).prop_map(|(segments, slash)| {
         let mut text = String::new();

@@ -1,0 +1,83 @@
+//! Running other programs, with errors that say which one failed and how.
+
+use crate::paths;
+use anyhow::{Context as _, Result, bail};
+use std::env;
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+
+/// Cargo, in the workspace and with its target directory.
+pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Command> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(arguments)
+        .current_dir(paths::root()?)
+        .env("CARGO_TARGET_DIR", paths::target()?);
+    Ok(command)
+}
+
+/// Runs a command with its output shown, and fails if it does.
+pub fn run(command: &mut Command) -> Result<()> {
+    let text = describe(command);
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run '{text}'"))?;
+    if !status.success() {
+        bail!("'{text}' failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs a command and gives its standard output. What it wrote to the standard error is part of the failure.
+pub fn output(command: &mut Command) -> Result<String> {
+    let text = describe(command);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run '{text}'"))?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        bail!("'{text}' failed ({}): {}", output.status, reason.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A command as one would type it, without its path.
+fn describe(command: &Command) -> String {
+    let program = std::path::Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let words = [name].into_iter().chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_failure_says_what_and_why() {
+        let error = output(&mut shell("echo the reason >&2; exit 3"))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "'sh -c echo the reason >&2; exit 3' failed (exit status: 3): the reason"
+        );
+        let error = run(&mut shell("exit 4")).unwrap_err().to_string();
+        assert_eq!(error, "'sh -c exit 4' failed (exit status: 4)");
+        let error = run(&mut Command::new("/no/such/program")).unwrap_err();
+        assert!(format!("{error:#}").starts_with("cannot run 'program': "), "{error:#}");
+    }
+
+    #[test]
+    fn the_output_is_trimmed() {
+        assert_eq!(output(&mut shell("echo ' 1.2 '")).unwrap(), "1.2");
+    }
+}

@@ -1,0 +1,73 @@
+//! `cargo xtask test`: everything that a change has to pass, until the first failure.
+
+#![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
+
+use crate::setup::{self, Tools};
+use crate::{command, demo, paths};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use std::time::Instant;
+
+/// Duration of the demo's stages.
+const STAGE_SECONDS: u64 = 5;
+
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Only the format, the lints and the unit tests: what needs no rights and no server
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Runs the steps in order.
+///
+/// The exporter is linted, built and tested with `--release` alone: it is what users run, and one build of it and of
+/// its eBPF programs serves all steps. The other packages are tested in the dev profile, with overflow checks.
+pub fn run(options: &Options) -> Result<()> {
+    let begin = Instant::now();
+    let tools = step("setup", setup::ensure)?;
+    step("format", || cargo("fmt --all --check"))?;
+    step("lints", || {
+        cargo("clippy --release --workspace --all-targets -- -D warnings")
+    })?;
+    step("tests of the libraries and tools", || {
+        cargo("test --workspace --exclude vigie")
+    })?;
+    if options.quick {
+        step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
+    } else {
+        step("build of vigie", || cargo("build --release --package vigie"))?;
+        step("tests of vigie", || test_vigie(&tools))?;
+        step("demo", || {
+            demo::run(
+                &tools,
+                &demo::Options {
+                    once: true,
+                    stage_seconds: STAGE_SECONDS,
+                    port: None,
+                },
+            )
+        })?;
+    }
+    println!("\nall passed  {:.1} s", begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Announces a step, runs it, and says how long it took.
+fn step<T>(name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    println!("\n=== {name}");
+    let begin = Instant::now();
+    let value = run().with_context(|| format!("step '{name}' failed after {:.1} s", begin.elapsed().as_secs_f64()))?;
+    println!("=== {name}: passed  {:.1} s", begin.elapsed().as_secs_f64());
+    Ok(value)
+}
+
+fn cargo(arguments: &str) -> Result<()> {
+    command::run(&mut command::cargo(arguments.split(' '))?)
+}
+
+/// The unit tests of the exporter and the tests of its program, which find what they need in the environment.
+fn test_vigie(tools: &Tools) -> Result<()> {
+    let mut command = command::cargo(["test", "--release", "--package", "vigie"])?;
+    command.env("VIGIE_BINARY", paths::target()?.join("release/vigie"));
+    command::run(command.env("VIGIE_DEMO_PYTHON", &tools.python))
+}
