@@ -45,6 +45,8 @@ offsets! {
     TASK_RUNTIME,
     /// `struct task_struct`: `nvcsw`.
     TASK_NVCSW,
+    /// `struct task_struct`: `nivcsw`.
+    TASK_NIVCSW,
     /// `struct task_struct`: `__state`, 0 when the thread is runnable.
     TASK_STATE,
     /// `struct task_struct`: `on_rq`.

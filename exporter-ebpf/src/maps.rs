@@ -8,7 +8,7 @@ use vigie_ebpf::{
     bytes::BUFFER,
     types::{
         BOUNDS, CPUS, CachedPath, Connection, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, SERVICES, SchedValue,
-        SeriesKey, SeriesValue, ShapeKey, Stint, THREADS, Waited,
+        SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks,
     },
 };
 
@@ -58,13 +58,9 @@ pub static CACHE: PerCpuArray<CachedPath, CACHED_PATHS> = PerCpuArray::new();
 #[btf_map]
 pub static SCHED: PerCpuArray<SchedValue, SERVICES> = PerCpuArray::new();
 
-/// The thread that runs on this CPU.
+/// The threads' own books when they last left a CPU, by thread id.
 #[btf_map]
-pub static STINT: PerCpuArray<Stint, 1> = PerCpuArray::new();
-
-/// What each thread had waited when it last left a CPU, by thread id.
-#[btf_map]
-pub static WAITED: Array<Waited, THREADS> = Array::new();
+pub static THREAD_BOOKS: Array<ThreadBooks, THREADS> = Array::new();
 
 /// How many threads run or wait on each CPU. User space clears it, and has the iterator fill it.
 #[btf_map]

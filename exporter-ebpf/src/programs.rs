@@ -14,7 +14,7 @@ use crate::{
     kernel::{TASK_PID, TASK_TGID, adopt, connection, load, port, received_up_to, service, set_service, watch},
     receive::received,
     report::{abort, finish, meet},
-    schedule::{began, switched, visited},
+    schedule::{began, left, visited},
     send::sent,
 };
 
@@ -109,7 +109,7 @@ fn close(sock: *const c_void) {
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, …)`.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn vigie_switch(ctx: BtfTracePointContext) {
-    switched(ctx.arg(1), ctx.arg(2));
+    left(ctx.arg(1));
 }
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`: a worker is of its master's service.
@@ -124,9 +124,10 @@ pub fn vigie_fork(ctx: BtfTracePointContext) {
             load(child, &TASK_PID),
         )
     };
-    began(thread);
+    let service = service(parent);
+    began(thread, service);
     if child == thread {
-        set_service(child, service(parent));
+        set_service(child, service);
     }
 }
 

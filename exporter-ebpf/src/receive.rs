@@ -63,7 +63,9 @@ fn begin(sock: *const c_void, connection: &mut Connection, count: u64) {
         lost(Lost::Unreadable);
         return;
     };
-    if connection.stage != stage::LINE {
+    // On a connection that has carried requests, what looks like the middle of a request line may be the rest of a body that
+    // came after its response. A whole line behind it is the next request.
+    if connection.stage != stage::LINE || connection.is_http {
         let length = message.copy(0, if count < WINDOW as u64 { count } else { WINDOW as u64 });
         if let Some(line) = request::scan::<WINDOW>(message.buffer, length as usize, SEED.load()) {
             if connection.stage == stage::UNTIL_CLOSE {

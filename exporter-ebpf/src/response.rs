@@ -28,7 +28,9 @@ const TRANSFER_ENCODING: [u64; 3] = [
     u64::from_le_bytes(*b"-encodin"),
     u64::from_le_bytes(*b"g:\0\0\0\0\0\0"),
 ];
+/// Makes letters lower case: all eight bytes, or the first six, where the seventh is the colon.
 const LOWER: u64 = 0x2020_2020_2020_2020;
+const LOWER_SIX: u64 = LOWER >> 16;
 const SEVEN: u64 = 0x00ff_ffff_ffff_ffff;
 /// `chunked`, as the bytes come in: the last one lowest.
 const CHUNKED: u64 = u64::from_be_bytes(*b"\0chunked");
@@ -87,12 +89,12 @@ pub fn scan<const WINDOW: usize>(buffer: &[u8; BUFFER], length: usize) -> Option
         }
         let start = start | LOWER;
         if start == CONTENT_LENGTH[0] {
-            if (word(buffer, at + 8) | LOWER) & SEVEN == CONTENT_LENGTH[1] & SEVEN {
+            if (word(buffer, at + 8) | LOWER_SIX) & SEVEN == CONTENT_LENGTH[1] & SEVEN {
                 length_at = at + 15;
             }
         } else if start == TRANSFER_ENCODING[0]
             && word(buffer, at + 8) | LOWER == TRANSFER_ENCODING[1]
-            && (word(buffer, at + 16) | LOWER) as u16 == TRANSFER_ENCODING[2] as u16
+            && (word(buffer, at + 16) | 0x20) as u16 == TRANSFER_ENCODING[2] as u16
         {
             coding_at = at + 18;
         }
@@ -116,6 +118,13 @@ fn value_at(buffer: &[u8; BUFFER], at: usize) -> usize {
     at + (word(buffer, at) as u8 == b' ') as usize
 }
 
+/// Whether a line ends at `at`. A carriage return alone is part of the line.
+#[inline(always)]
+fn ends_line(buffer: &[u8; BUFFER], at: usize) -> bool {
+    let text = word(buffer, at);
+    text as u8 == b'\n' || text as u16 == u16::from_le_bytes(*b"\r\n")
+}
+
 /// The decimal number at `at`, if it has one to seven digits and ends the line. [`Reader`] knows the others.
 #[inline(always)]
 fn number(buffer: &[u8; BUFFER], at: usize) -> Option<u64> {
@@ -125,8 +134,7 @@ fn number(buffer: &[u8; BUFFER], at: usize) -> Option<u64> {
         return None;
     }
     let digits = first(others);
-    let behind = (text >> (digits * 8)) as u8 ^ b'0';
-    if digits == 0 || (behind != b'\r' && behind != b'\n') {
+    if digits == 0 || !ends_line(buffer, value_at(buffer, at) + digits) {
         return None;
     }
     // Right-align the digits, then add them up in pairs, fours and eights.
@@ -141,9 +149,8 @@ fn number(buffer: &[u8; BUFFER], at: usize) -> Option<u64> {
 #[inline(always)]
 fn is_chunked(buffer: &[u8; BUFFER], at: usize) -> Option<bool> {
     let text = word(buffer, value_at(buffer, at));
-    let behind = (text >> 56) as u8;
     let is_chunked = (text | LOWER) & SEVEN == u64::from_le_bytes(*b"chunked\0");
-    (is_chunked && (behind == b'\r' || behind == b'\n')).then_some(true)
+    (is_chunked && ends_line(buffer, value_at(buffer, at) + 7)).then_some(true)
 }
 
 /// What a byte led to.
@@ -251,7 +258,8 @@ static NEXT: [u16; STATES * CLASSES] = {
         } else {
             NAME as u16 | TAKE_NAME
         };
-        let name = if end { LINE as u16 | END_LINE } else { name };
+        // The line end is taken into the name: a line without a colon is no field, whatever it is called.
+        let name = if end { LINE as u16 | END_LINE | TAKE_NAME } else { name };
         table[LINE as usize * CLASSES + class] = match class as u8 {
             LINE_FEED => DONE as u16,
             CARRIAGE_RETURN => RETURN as u16 | TAKE_NAME,
@@ -490,6 +498,43 @@ mod tests {
                 "{text}"
             );
             assert_eq!(read(text.as_bytes()).0, Step::Bad, "{text}");
+        }
+    }
+
+    /// Heads that no sound server sends. The fuzzer found that the two parsers took them differently.
+    #[test]
+    fn both_parsers_take_odd_fields_alike() {
+        for (text, expected) in [
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\rx\r\n\r\n",
+                head(200, None, false),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\rgzip\r\n\r\n",
+                head(200, None, false),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length\x1a 5\r\n\r\n",
+                head(200, None, false),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding\x1a chunked\r\n\r\n",
+                head(200, None, false),
+            ),
+            (
+                "HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length\n\n",
+                head(200, Some(5), false),
+            ),
+        ] {
+            let (step, slow, _) = read(text.as_bytes());
+            assert_eq!(
+                (step, slow.has_length, slow.chunked),
+                (Step::Done, expected.has_length, expected.chunked),
+                "{text:?}"
+            );
+            if let Some((fast, _)) = scan::<WINDOW>(&buffer(text.as_bytes(), b"\n"), text.len()) {
+                assert_eq!(fast, expected, "{text:?}");
+            }
         }
     }
 

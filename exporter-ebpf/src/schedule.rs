@@ -1,25 +1,25 @@
-//! A CPU switches from one thread to another: the run queue's books.
+//! A CPU switches from one thread to another: the scheduler's books.
 //!
-//! The kernel keeps `sched_info.run_delay`, the time a thread was runnable without a CPU. It adds to it when the thread
-//! gets a CPU, just after this tracepoint, and also when the waiting thread is moved to another CPU's queue. So what a
-//! thread waited for its present stint is the difference between its `run_delay` now, as it leaves, and what it was when
-//! it last left. That is kept by thread id; where it is not known, what the thread had waited when it came serves: it comes
-//! and leaves on the same CPU, and misses only a wait before a move.
+//! The kernel keeps all there is to know in the thread itself: how long it ran, how long it was runnable without a CPU
+//! (`sched_info.run_delay`, which also grows when a waiting thread is moved to another CPU's queue), and how often it left
+//! a CPU, and why. When a thread of a service leaves, what these have grown by since it last left is added to the service.
+//! So the sums are the kernel's own, and a switch that is not seen is made up for by the next.
 //!
-//! Source: `__schedule()` calls `trace_sched_switch()`, then `context_switch()`, whose `prepare_task_switch()` calls
-//! `sched_info_switch()`: <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/core.c#L6603>; and
-//! `sched_info_dequeue()`: <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/stats.h#L205>.
+//! Source: `__schedule()` brings the thread's books up to date before it calls `trace_sched_switch()`, and adds to
+//! `run_delay` of the next thread just after: <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/core.c#L6603>,
+//! <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/stats.h#L205>.
 
 use core::ffi::c_void;
 
 use aya_ebpf::Global;
-use vigie_ebpf::types::{Stint, THREADS, WAIT_BOUNDS, WAIT_BOUNDS_NS, Waited, bucket};
+use vigie_ebpf::types::{Lost, THREADS, ThreadBooks, WAIT_BOUNDS, WAIT_BOUNDS_NS, bucket};
 
 use crate::{
     kernel::{
-        TASK_CPU, TASK_NVCSW, TASK_ON_RQ, TASK_PID, TASK_RUN_DELAY, TASK_RUNTIME, TASK_STATE, TASK_TGID, load, service,
+        TASK_CPU, TASK_NIVCSW, TASK_NVCSW, TASK_ON_RQ, TASK_PID, TASK_RUN_DELAY, TASK_RUNTIME, TASK_STATE, TASK_TGID,
+        load, service,
     },
-    maps::{RUNNABLE, SCHED, STINT, WAITED},
+    maps::{RUNNABLE, SCHED, THREAD_BOOKS, lost},
     report::is_known,
 };
 
@@ -48,92 +48,74 @@ pub fn visited(task: *const c_void) {
     }
 }
 
-/// `previous` leaves this CPU, `next` gets it.
+/// The place of a thread's books. Two living threads meet in one only if their ids are a multiple of [`THREADS`] apart.
 #[inline(always)]
-pub fn switched(previous: *const c_void, next: *const c_void) {
-    let Some(stint) = STINT.get_ptr_mut(0) else {
+fn place(thread: u32) -> Option<*mut ThreadBooks> {
+    THREAD_BOOKS.get_ptr_mut(thread & (THREADS as u32 - 1))
+}
+
+/// A thread begins. Its id may have been another thread's.
+#[inline(always)]
+pub fn began(thread: u32, parent: u16) {
+    let Some(place) = place(thread) else {
         return;
     };
-    // SAFETY: this CPU's element; and the members' types are `pid_t`, `unsigned long long`, `u64`, `unsigned long`.
+    // SAFETY: the map's element.
     unsafe {
-        let thread: u32 = load(previous, &TASK_PID);
-        if thread != 0 && (*stint).thread == thread {
-            leave(previous, &*stint);
-        }
-        (*stint).thread = load(next, &TASK_PID);
-        (*stint).wait = load(next, &TASK_RUN_DELAY);
-        (*stint).cpu = load(next, &TASK_RUNTIME);
-        (*stint).voluntary = load(next, &TASK_NVCSW);
-    }
-}
-
-/// What the thread had waited in all when it last left a CPU; `wait` is what it has waited now, and is remembered.
-#[inline(always)]
-fn last_wait(stint: &Stint, wait: u64) -> u64 {
-    let Some(place) = WAITED.get_ptr_mut(stint.thread & (THREADS as u32 - 1)) else {
-        return stint.wait;
-    };
-    // SAFETY: the map's element. A thread leaves one CPU at a time; two threads that meet here only lose what was kept.
-    let last = unsafe { *place };
-    let now = Waited {
-        wait,
-        thread: stint.thread,
-        reserved: 0,
-    };
-    // SAFETY: as above.
-    unsafe { *place = now };
-    if last.thread == stint.thread && last.wait <= stint.wait {
-        last.wait
-    } else {
-        stint.wait
-    }
-}
-
-/// A thread begins, and has waited for nothing yet. Its id may have been another thread's.
-#[inline(always)]
-pub fn began(thread: u32) {
-    if let Some(place) = WAITED.get_ptr_mut(thread & (THREADS as u32 - 1)) {
-        // SAFETY: the map's element.
-        unsafe {
-            *place = Waited {
-                wait: 0,
+        if is_known(parent) {
+            *place = ThreadBooks {
                 thread,
-                reserved: 0,
+                ..ThreadBooks::default()
             };
+        } else if (*place).thread == thread {
+            (*place).thread = 0;
         }
     }
 }
 
-/// # Safety
-///
-/// `task` is a `task_struct`.
+/// A thread leaves its CPU.
 #[inline(always)]
-unsafe fn leave(task: *const c_void, stint: &Stint) {
-    // SAFETY: by this function's contract; see above for the types.
-    let (process, wait, cpu, voluntary): (u32, u64, u64, u64) = unsafe {
-        (
-            load(task, &TASK_TGID),
-            load(task, &TASK_RUN_DELAY),
-            load(task, &TASK_RUNTIME),
-            load(task, &TASK_NVCSW),
-        )
-    };
-    let number = service(process);
+pub fn left(task: *const c_void) {
+    // SAFETY: `tgid` is of type `pid_t`.
+    let number = service(unsafe { load(task, &TASK_TGID) });
     if !is_known(number) {
         return;
     }
-    let Some(books) = SCHED.get_ptr_mut(number as u32) else {
+    // SAFETY: the members are of type `u64`, `unsigned long long`, `unsigned long` (twice), `pid_t`.
+    let now = unsafe {
+        ThreadBooks {
+            cpu: load(task, &TASK_RUNTIME),
+            wait: load(task, &TASK_RUN_DELAY),
+            voluntary: load(task, &TASK_NVCSW),
+            involuntary: load(task, &TASK_NIVCSW),
+            thread: load(task, &TASK_PID),
+            reserved: 0,
+        }
+    };
+    let (Some(place), Some(books)) = (place(now.thread), SCHED.get_ptr_mut(number as u32)) else {
         return;
     };
-    let waited = wait.wrapping_sub(last_wait(stint, wait));
-    let voluntary = voluntary.wrapping_sub(stint.voluntary);
+    // SAFETY: the map's element. A thread leaves one CPU at a time.
+    let last = unsafe { *place };
+    // SAFETY: as above.
+    unsafe { *place = now };
+    if last.thread != now.thread {
+        if last.thread != 0 {
+            lost(Lost::ThreadCollision);
+        }
+        return;
+    }
+    if now.cpu < last.cpu || now.wait < last.wait {
+        return;
+    }
+    let waited = now.wait - last.wait;
     let bucket = bucket(&WAIT_BOUNDS_NS, waited);
     // SAFETY: this CPU's element. A bucket is at most WAIT_BOUNDS, which is the array's last index.
     unsafe {
-        (*books).cpu += cpu.wrapping_sub(stint.cpu);
+        (*books).cpu += now.cpu - last.cpu;
         (*books).wait += waited;
-        (*books).voluntary += voluntary;
-        (*books).involuntary += 1u64.wrapping_sub(voluntary);
+        (*books).voluntary += now.voluntary.wrapping_sub(last.voluntary);
+        (*books).involuntary += now.involuntary.wrapping_sub(last.involuntary);
         if bucket <= WAIT_BOUNDS {
             *(&raw mut (*books).buckets).cast::<u64>().add(bucket) += 1;
         }

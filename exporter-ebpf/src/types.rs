@@ -148,39 +148,27 @@ pub struct SchedValue {
     pub involuntary: u64,
     /// Waits by length; see [`WAIT_BOUNDS_NS`].
     pub buckets: [u64; WAIT_BOUNDS + 1],
-    /// To a power of two of words, so that the sum of all is a mask away.
-    pub reserved: [u64; 2],
 }
 
-/// The thread that runs on a CPU, as it was when it got it.
+/// A thread's own books, as they were when it last left a CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stint {
-    /// Its `sched_info.run_delay`, before this wait was added.
-    pub wait: u64,
+pub struct ThreadBooks {
     /// Its `se.sum_exec_runtime`.
     pub cpu: u64,
-    /// Its `nvcsw`.
-    pub voluntary: u64,
-    /// Its thread id, or 0 before the first switch.
-    pub thread: u32,
-    /// Zero.
-    pub reserved: u32,
-}
-
-/// What a thread had waited in all when it last left a CPU.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waited {
     /// Its `sched_info.run_delay`.
     pub wait: u64,
-    /// Its thread id.
+    /// Its `nvcsw`.
+    pub voluntary: u64,
+    /// Its `nivcsw`.
+    pub involuntary: u64,
+    /// Its thread id, or 0: nobody's.
     pub thread: u32,
     /// Zero.
     pub reserved: u32,
 }
 
-/// How many threads' [`Waited`] are kept: a power of two. Thread ids are given in turn, so that two threads rarely meet in
+/// How many threads' [`ThreadBooks`] are kept: a power of two. Thread ids are given in turn, so that two threads rarely meet in
 /// one place.
 pub const THREADS: usize = 65_536;
 
@@ -198,10 +186,12 @@ pub enum Lost {
     Unreadable = 3,
     /// A response that no request was seen for: pipelined requests in one piece.
     Unmatched = 4,
+    /// Two living threads share a place for their books: what they did since they last left a CPU is not counted.
+    ThreadCollision = 5,
 }
 
 /// How many reasons there are.
-pub const LOST: usize = 5;
+pub const LOST: usize = 6;
 
 /// Where an HTTP/1 connection is. All zero is a new one.
 #[repr(C)]
@@ -437,6 +427,7 @@ mod tests {
             128 * (1000 * 280 + SERVICES * size_of::<SchedValue>() + 2048 * size_of::<CachedPath>() + 16_384)
                 < 64_000_000 - 12_000_000
         );
-        assert!(size_of::<Connection>() <= 256);
+        assert_eq!(size_of::<SchedValue>(), 176);
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (224, 664));
     }
 }

@@ -135,6 +135,36 @@ fn every_kind_of_response() {
     assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
 }
 
+/// The server answers before it has read the body. The body is nothing of the next request.
+#[test]
+fn a_body_that_comes_after_the_response() {
+    let address = server(|mut stream| {
+        while let Some(bytes) = read_request(&mut stream) {
+            if bytes.ends_with(b"\r\n\r\n") {
+                stream.write_all(OK).unwrap();
+            }
+        }
+    });
+    let vigie = vigie(&[]);
+    let mut stream = connect(address);
+    let bodies: [&[u8]; 4] = [b"abcde", b"a=b c", b"{\"a\": 1}", b"\0\x01\x02"];
+    for body in bodies {
+        for request in ["POST /early", "GET /next"] {
+            send_pieces(
+                &mut stream,
+                &[format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()],
+            );
+            read_head(&mut stream).unwrap();
+            stream.read_exact(&mut [0; 2]).unwrap();
+            if request.starts_with("POST") {
+                send_pieces(&mut stream, &[body]);
+            }
+        }
+    }
+    let expected = counts(&[("/early", "POST", 200, 4), ("/next", "GET", 200, 4)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+}
+
 #[test]
 fn a_body_that_ends_with_the_connection() {
     let address = server(|mut stream| {

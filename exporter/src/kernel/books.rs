@@ -162,7 +162,6 @@ impl Books {
                 voluntary,
                 involuntary,
                 buckets,
-                reserved: _,
             } = value;
             sum.cpu += cpu;
             sum.wait += wait;

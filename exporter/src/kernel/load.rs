@@ -107,7 +107,7 @@ const PROBES: [Plan; 9] = [
         "switch",
         "vigie_switch",
         "sched_switch",
-        &["bool", "struct task_struct *", "struct task_struct *"],
+        &["bool", "struct task_struct *"],
         Role::Scheduler,
     ),
     (

@@ -7,7 +7,7 @@ use super::btf::Btf;
 /// A member of a kernel structure: the constant that takes its offset, the structure, the member, its size in bytes.
 type Member = (&'static str, &'static str, &'static str, u32);
 
-const MEMBERS: [Member; 12] = [
+const MEMBERS: [Member; 13] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", 2),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", 1),
     ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt", 4),
@@ -17,6 +17,7 @@ const MEMBERS: [Member; 12] = [
     ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay", 8),
     ("TASK_RUNTIME", "task_struct", "se.sum_exec_runtime", 8),
     ("TASK_NVCSW", "task_struct", "nvcsw", 8),
+    ("TASK_NIVCSW", "task_struct", "nivcsw", 8),
     ("TASK_STATE", "task_struct", "__state", 4),
     ("TASK_ON_RQ", "task_struct", "on_rq", 4),
     ("TASK_CPU", "task_struct", "thread_info.cpu", 4),

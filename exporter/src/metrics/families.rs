@@ -265,7 +265,6 @@ fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
             voluntary,
             involuntary,
             buckets,
-            reserved: _,
         } = value;
         let service = || pair("service", name);
         cpu.push(counter(vec![service()], *on_cpu as f64 / NANOSECONDS));

@@ -372,6 +372,7 @@ impl Ledger {
             ("fault", Lost::Fault),
             ("unreadable", Lost::Unreadable),
             ("unmatched", Lost::Unmatched),
+            ("thread_collision", Lost::ThreadCollision),
         ]
         .into_iter()
         .zip(self.books.lost()?)
