@@ -21,4 +21,5 @@ pub mod method;
 pub mod path;
 pub mod request;
 pub mod response;
+pub mod step;
 pub mod types;

@@ -10,6 +10,7 @@ use vigie_ebpf::{
     chunked,
     path::Shape,
     request, response,
+    step::Step,
     types::{Connection, Pieces},
 };
 
@@ -69,12 +70,12 @@ pub extern "C" fn vigie_shape(start: u64, end: u64) -> u64 {
 pub extern "C" fn vigie_read_request(pieces: *mut Pieces, length: u64) -> u64 {
     // SAFETY: null, or a map's value, as the verifier checks at each call.
     let (Some(pieces), Some(buffer)) = (unsafe { pieces.as_mut() }, RECEIVED.get_ptr_mut(0)) else {
-        return request::Step::Bad as u64;
+        return Step::Bad as u64;
     };
     // SAFETY: this CPU's element.
     let buffer = unsafe { &*buffer };
     let reader = &mut pieces.request;
-    let mut step = request::Step::More;
+    let mut step = Step::More;
     let mut i = 0;
     while i < BYTEWISE {
         if i as u64 >= length {
@@ -83,7 +84,7 @@ pub extern "C" fn vigie_read_request(pieces: *mut Pieces, length: u64) -> u64 {
         through_memory(reader);
         step = reader.push(byte(buffer, i));
         i += 1;
-        if step != request::Step::More {
+        if step != Step::More {
             break;
         }
     }
@@ -116,7 +117,7 @@ pub extern "C" fn vigie_scan_response(length: u64) -> u64 {
 pub extern "C" fn vigie_read_response(pieces: *mut Pieces, start: u64, length: u64) -> u64 {
     // SAFETY: null, or a map's value, as the verifier checks at each call.
     let (Some(pieces), Some(buffer)) = (unsafe { pieces.as_mut() }, SENT.get_ptr_mut(0)) else {
-        return response::Step::Bad as u64;
+        return Step::Bad as u64;
     };
     // SAFETY: this CPU's element.
     let buffer = unsafe { &*buffer };

@@ -8,7 +8,8 @@ use aya_ebpf::{
 };
 use vigie_ebpf::{
     bytes::{BUFFER, WINDOW, word_at},
-    request::{self, Line, PATH, Step},
+    request::{self, Line, PATH},
+    step::Step,
     types::{
         CachedPath, Connection, Lost, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, SERVICE_IGNORED, SERVICE_UNKNOWN, event,
         stage,
@@ -73,10 +74,7 @@ fn begin(sock: *const c_void, connection: &mut Connection, count: u64) {
                 let status = connection.status;
                 finish(connection, end, status);
             }
-            connection.start = start(arrival);
-            connection.request_bytes = count;
-            handle(sock, connection);
-            connection.method = line.method as u8;
+            open(sock, connection, arrival, count, &line);
             find_route(connection, message.buffer, &line);
             return;
         }
@@ -85,6 +83,15 @@ fn begin(sock: *const c_void, connection: &mut Connection, count: u64) {
         }
     }
     read_line(sock, connection, count, arrival);
+}
+
+/// A request line was found whole: a request has begun.
+#[inline(always)]
+fn open(sock: *const c_void, connection: &mut Connection, arrival: u64, count: u64, line: &Line) {
+    connection.start = start(arrival);
+    connection.request_bytes = count;
+    handle(sock, connection);
+    connection.method = line.method as u8;
 }
 
 /// When a request began: when its first byte arrived. Where the data came before Vigie did (0), what is known is that it
@@ -206,10 +213,7 @@ fn read_line(sock: *const c_void, connection: &mut Connection, count: u64, arriv
         && let Some(parsed) = PARSED.get(0)
     {
         let line = parsed.line;
-        connection.start = start(arrival);
-        connection.request_bytes = count;
-        handle(sock, connection);
-        connection.method = line.method as u8;
+        open(sock, connection, arrival, count, &line);
         find_route(connection, message.buffer, &line);
         return;
     }

@@ -8,6 +8,7 @@ use crate::{
     bytes::{BUFFER, blank_bytes, equal_bytes, finish, first, forget, keep, mix, word},
     method::Packed,
     path::Shape,
+    step::Step,
 };
 
 /// How much of a path is kept for user space, in bytes.
@@ -110,18 +111,6 @@ pub fn scan<const WINDOW: usize>(buffer: &[u8; BUFFER], length: usize, seed: u64
         end,
         hash,
     })
-}
-
-/// What a byte led to.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The request line goes on.
-    More,
-    /// `HTTP/1.` was read: this is a request.
-    Done,
-    /// This is no HTTP/1 request.
-    Bad,
 }
 
 /// Where in the line the reader is.

@@ -3,8 +3,9 @@
 //! As for requests there are two parsers: [`scan`] for a head that lies in the window as a whole, and [`Reader`] for
 //! one that comes in pieces. A property test holds them equal.
 
-use crate::bytes::{
-    BUFFER, above_nine_bytes, at_least, equal, equal_bytes, first, forget, keep, select, unbranched, word,
+use crate::{
+    bytes::{BUFFER, above_nine_bytes, at_least, equal, equal_bytes, first, forget, keep, select, unbranched, word},
+    step::Step,
 };
 
 /// What the head of a response says.
@@ -151,18 +152,6 @@ fn is_chunked(buffer: &[u8; BUFFER], at: usize) -> Option<bool> {
     let text = word(buffer, value_at(buffer, at));
     let is_chunked = (text | LOWER) & SEVEN == u64::from_le_bytes(*b"chunked\0");
     (is_chunked && ends_line(buffer, value_at(buffer, at) + 7)).then_some(true)
-}
-
-/// What a byte led to.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The head goes on.
-    More,
-    /// The head has ended with this byte.
-    Done,
-    /// This is no HTTP/1 response.
-    Bad,
 }
 
 // The states. 0 to 11 are the places in the status line, up to the last digit of the status.

@@ -7,7 +7,8 @@ use vigie_ebpf::{
     bytes::{WINDOW, word},
     chunked,
     method::{CONNECT, HEAD},
-    response::{self, Head, Step},
+    response::{self, Head},
+    step::Step,
     types::{Connection, Lost, stage},
 };
 

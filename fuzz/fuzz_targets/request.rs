@@ -16,7 +16,8 @@ use vigie_ebpf::{
     bytes::{BUFFER, PIECE, WINDOW, byte, through_memory},
     method,
     path::{Segment, shape},
-    request::{Line, PATH, Reader, Step, scan},
+    request::{Line, PATH, Reader, scan},
+    step::Step,
 };
 
 const EXAMPLES: [&str; 6] = [

@@ -14,7 +14,8 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use vigie_ebpf::{
     bytes::{BUFFER, PIECE, WINDOW, byte, through_memory},
     chunked::{self, Chunks},
-    response::{Reader, Step, scan},
+    response::{Reader, scan},
+    step::Step,
 };
 
 const EXAMPLES: [&str; 8] = [

@@ -1,7 +1,8 @@
 //! The demo store's traffic, in the proportions of its k6 script (`demo/load.k6.js`).
 //!
-//! After a 500 uvicorn closes the connection without announcing it, once it has logged the error. A request
-//! that leaves before that close arrives (no think time, or a saturated host) is a transport error record.
+//! After a 500 uvicorn closes the connection without announcing it, once it has logged the error. A request that leaves before
+//! that close arrives is a transport error record. [`crate::run_stages`] opens a new connection after a 5xx;
+//! [`crate::closed_loop`] does not.
 
 use crate::http::Request;
 use crate::load::Shot;
