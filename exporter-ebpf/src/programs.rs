@@ -137,7 +137,18 @@ pub fn vigie_fork(ctx: BtfTracePointContext) {
 pub fn vigie_exec(ctx: BtfTracePointContext) {
     let task: *const c_void = ctx.arg(0);
     // SAFETY: `tgid` is of type `pid_t`.
-    set_service(unsafe { load(task, &TASK_TGID) }, SERVICE_UNKNOWN);
+    let process: u32 = unsafe { load(task, &TASK_TGID) };
+    set_service(process, SERVICE_UNKNOWN);
+    // What it did as another program is nothing of what it will be: the thread that is left has the process's id.
+    began(process, SERVICE_UNKNOWN);
+}
+
+/// `sched_process_free(struct task_struct *p)`: a thread is no more, and has left its CPU for the last time.
+#[btf_tracepoint(function = "sched_process_free")]
+pub fn vigie_free(ctx: BtfTracePointContext) {
+    let task: *const c_void = ctx.arg(0);
+    // SAFETY: `pid` is of type `pid_t`.
+    began(unsafe { load(task, &TASK_PID) }, SERVICE_UNKNOWN);
 }
 
 /// `bpf_iter/task`: called for each thread, and once without one at the end.

@@ -69,20 +69,22 @@ fn begin(sock: *const c_void, connection: &mut Connection, count: u64) {
     if connection.stage != stage::LINE || connection.is_http {
         let length = message.copy(0, if count < WINDOW as u64 { count } else { WINDOW as u64 });
         if let Some(line) = request::scan::<WINDOW>(message.buffer, length as usize, SEED.load()) {
-            if connection.stage == stage::UNTIL_CLOSE {
-                let end = connection.last_send;
-                let status = connection.status;
-                finish(connection, end, status);
-            }
+            end_previous(connection);
             open(sock, connection, arrival, count, &line);
             find_route(connection, message.buffer, &line);
             return;
         }
-        if connection.stage == stage::UNTIL_CLOSE {
-            return;
-        }
     }
     read_line(sock, connection, count, arrival);
+}
+
+/// The next request ends a response whose own end could not be known: with the last byte before it.
+#[inline(always)]
+fn end_previous(connection: &mut Connection) {
+    if connection.stage == stage::UNTIL_CLOSE {
+        let (end, status) = (connection.last_send, connection.status);
+        finish(connection, end, status);
+    }
 }
 
 /// A request line was found whole: a request has begun.
@@ -207,15 +209,28 @@ fn read_line(sock: *const c_void, connection: &mut Connection, count: u64, arriv
         return;
     };
     let length = message.copy(0, count);
-    if connection.stage == stage::IDLE
+    if connection.stage != stage::LINE
         && count > WINDOW as u64
         && vigie_scan_request(length, SEED.load()) != 0
         && let Some(parsed) = PARSED.get(0)
     {
         let line = parsed.line;
+        end_previous(connection);
         open(sock, connection, arrival, count, &line);
         find_route(connection, message.buffer, &line);
         return;
+    }
+    if connection.stage == stage::UNTIL_CLOSE {
+        // These bytes may as well be the rest of the request's body. Only a whole request line ends the response.
+        pieces.request.reset();
+        let step = vigie_read_request(pieces, length) as u8;
+        if step == Step::More as u8 {
+            lost(Lost::Unmatched);
+        }
+        if step != Step::Done as u8 {
+            return;
+        }
+        end_previous(connection);
     }
     if connection.stage == stage::IDLE {
         pieces.request.reset();

@@ -38,8 +38,13 @@ pub fn finish(connection: &mut Connection, end: u64, status: u16) {
     if route == ROUTE_UNKNOWN && is_known(number) {
         route = taught(connection.shape, number);
     }
-    if route == ROUTE_OTHER && status == NOT_FOUND {
+    // Neither "not found" nor no answer at all says that there is something at this path.
+    let is_found = status != NOT_FOUND && status != STATUS_ABORTED;
+    if route == ROUTE_OTHER && !is_found {
         route = ROUTE_NONE;
+    } else if route == ROUTE_NONE && is_found {
+        // It is a route after all: user space has to hear of it under its own shape.
+        route = ROUTE_UNKNOWN;
     }
     let key = SeriesKey {
         route,

@@ -54,7 +54,7 @@ fn place(thread: u32) -> Option<*mut ThreadBooks> {
     THREAD_BOOKS.get_ptr_mut(thread & (THREADS as u32 - 1))
 }
 
-/// A thread begins. Its id may have been another thread's.
+/// A thread begins, as a child of service `parent`; or it ends, or begins anew. Its id may have been another thread's.
 #[inline(always)]
 pub fn began(thread: u32, parent: u16) {
     let Some(place) = place(thread) else {

@@ -208,6 +208,11 @@ fn read_head(sock: *const c_void, connection: &mut Connection, count: u64) {
             return;
         }
         heads += 1;
+        if at >= count {
+            // Only interim responses so far: the final one is looked for as if nothing had come.
+            connection.stage = stage::OPEN;
+            return;
+        }
     }
     if at < count {
         // The head is longer than what can be looked at. Its status is known, its framing is not.

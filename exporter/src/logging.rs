@@ -49,8 +49,9 @@ pub fn start(level: Level, format: Format) -> Result<()> {
         .with_writer(std::io::stderr)
         .with_target(false);
     match format {
-        Format::Text => builder.with_ansi(false).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        // A log that nobody reads any more must not stop Vigie.
+        Format::Text => builder.with_ansi(false).log_internal_errors(false).try_init(),
+        Format::Json => builder.log_internal_errors(false).json().flatten_event(true).try_init(),
     }
     .map_err(|error| anyhow!("cannot start the log: {error}"))
 }

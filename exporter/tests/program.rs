@@ -146,7 +146,7 @@ fn the_doctor() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     for probe in [
-        "ready", "receive", "send", "state", "destroy", "switch", "fork", "exec", "tasks",
+        "ready", "receive", "send", "state", "destroy", "switch", "fork", "exec", "free", "tasks",
     ] {
         assert!(text.contains(&format!("ok    probe {probe}")), "{text}");
     }

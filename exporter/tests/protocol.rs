@@ -218,37 +218,81 @@ fn an_upgrade_counts_once_and_its_frames_do_not() {
 #[test]
 fn a_request_that_is_not_answered_is_aborted() {
     let address = server(|mut stream| {
-        let request = read_request(&mut stream).unwrap();
-        if request.starts_with(b"GET /impatient") {
-            // The client goes away first.
-            while read_request(&mut stream).is_some() {}
+        while let Some(request) = read_request(&mut stream) {
+            let request = String::from_utf8(request).unwrap();
+            if request.contains("?answer") {
+                stream.write_all(OK).unwrap();
+            } else if !request.contains("/impatient") {
+                return;
+            }
         }
     });
     let vigie = vigie(&[]);
-    for path in ["/impatient", "/dropped", "/dropped"] {
+    for path in [
+        "/impatient?answer",
+        "/dropped?answer",
+        "/impatient",
+        "/dropped",
+        "/dropped",
+        "/never",
+    ] {
         let mut stream = connect(address);
         stream
             .write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
             .unwrap();
         if path == "/impatient" {
+            // The client goes away first.
             thread::sleep(Duration::from_millis(20));
             stream.shutdown(Shutdown::Both).unwrap();
         } else {
-            let _ = stream.read(&mut [0; 10]);
+            let _ = stream.read(&mut [0; 100]);
         }
     }
     let port = address.port().to_string();
-    let aborted = |scrape: &testkit::Scrape, handler: &str| {
-        scrape.sum("http_requests_aborted_total", &[("port", &port), ("handler", handler)])
+    let aborted = |scrape: &testkit::Scrape| {
+        ["/impatient", "/dropped", "none"]
+            .map(|handler| scrape.sum("http_requests_aborted_total", &[("port", &port), ("handler", handler)]))
     };
-    let scrape = settled_scrape(&vigie, |scrape| {
-        aborted(scrape, "/impatient") == 1.0 && aborted(scrape, "/dropped") == 2.0
-    });
-    assert_eq!(
-        (aborted(&scrape, "/impatient"), aborted(&scrape, "/dropped")),
-        (1.0, 2.0)
+    let scrape = settled_scrape(&vigie, |scrape| aborted(scrape) == [1.0, 2.0, 1.0]);
+    assert_eq!(aborted(&scrape), [1.0, 2.0, 1.0]);
+    let answered = counts(&[("/impatient", "GET", 200, 1), ("/dropped", "GET", 200, 1)]);
+    assert_eq!(scrape.requests(address.port()), answered);
+}
+
+/// A response whose end cannot be followed (its head is too long) is ended by the next request, whatever that looks like.
+#[test]
+fn the_next_request_ends_a_response_without_an_end() {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 2\r\n\r\nok",
+        "y".repeat(6000)
     );
-    assert_eq!(scrape.requests(address.port()), testkit::Counts::new());
+    let length = head.len();
+    let address = server(move |mut stream| {
+        while read_request(&mut stream).is_some() {
+            stream.write_all(head.as_bytes()).unwrap();
+        }
+    });
+    let vigie = vigie(&[]);
+    let mut stream = connect(address);
+    let long_query = format!("GET /query?{} HTTP/1.1\r\n\r\n", "z".repeat(900));
+    for request in [
+        "GET /a HTTP/1.1\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\n\r\n",
+        &long_query,
+        "GET /b HTTP/1.1\r\n\r\n",
+    ] {
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_exact(&mut vec![0; length]).unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    let expected = counts(&[
+        ("/a", "GET", 200, 1),
+        ("*", "OPTIONS", 200, 1),
+        ("/query", "GET", 200, 1),
+        ("/b", "GET", 200, 1),
+    ]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
 }
 
 #[test]

@@ -8,7 +8,9 @@
 
 mod common;
 
-use common::{answer_all, connect, counts, lost, read_head, server, settled, settled_scrape, vigie_alone};
+use common::{
+    OK, answer_all, connect, counts, lost, read_head, read_request, server, settled, settled_scrape, vigie_alone,
+};
 use std::io::Write as _;
 use testkit::{Request, Shot, TempDir, closed_loop, nginx};
 
@@ -118,4 +120,38 @@ fn templates_come_from_the_config() {
     assert_eq!(settled(&vigie, address.port(), &expected), expected);
     let scrape = vigie.scrape().unwrap();
     assert_eq!(scrape.sum("http_requests_total", &[("service", "shop")]), 31.0);
+}
+
+/// A scanner has used up the places for paths that answer 404. A route that does so at first is found all the same.
+#[test]
+fn a_late_route_is_found() {
+    let address = server(|mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            let is_ok = String::from_utf8(request).unwrap().contains("?ok");
+            stream
+                .write_all(if is_ok {
+                    OK
+                } else {
+                    b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+                })
+                .unwrap();
+        }
+    });
+    let directory = TempDir::new().unwrap();
+    let file = directory.write("vigie.yml", b"max_routes: 2\n").unwrap();
+    let vigie = vigie_alone(&["--config.file", file.to_str().unwrap()]);
+    let wait = || std::thread::sleep(std::time::Duration::from_millis(50));
+    request_all(address, ["/x", "/y", "/late", "/late"].map(str::to_owned));
+    wait();
+    // Its first answer other than 404 has no name yet; the next one shows the path again.
+    for _ in 0..3 {
+        request_all(address, ["/late?ok".to_owned()]);
+        wait();
+    }
+    let expected = counts(&[
+        ("none", "GET", 404, 4),
+        ("other", "GET", 200, 1),
+        ("/late", "GET", 200, 2),
+    ]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
 }

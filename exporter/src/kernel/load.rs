@@ -30,6 +30,8 @@ pub enum Role {
     Scheduler,
     /// Without it a worker, or a process that became another program, may be taken for what it was before.
     Processes,
+    /// Without it a thread may be taken for one that has ended.
+    Threads,
     /// Without it `vigie_host_runqueue_length` is missing.
     RunQueue,
 }
@@ -45,6 +47,7 @@ impl Role {
             Self::Endings => "a request on a connection that is reset is not counted",
             Self::Scheduler => "the CPU and run-queue metrics of services are missing",
             Self::Processes => "a worker may be taken for another service until its first request",
+            Self::Threads => "a thread's first stint may be missing from its service",
             Self::RunQueue => "vigie_host_runqueue_length is missing",
         }
     }
@@ -67,7 +70,7 @@ pub struct Probe {
 /// Name, program, hook, the types of the hook's arguments that the program relies on, role.
 type Plan = (&'static str, &'static str, &'static str, &'static [&'static str], Role);
 
-const PROBES: [Plan; 9] = [
+const PROBES: [Plan; 10] = [
     (
         "ready",
         "vigie_ready",
@@ -116,6 +119,13 @@ const PROBES: [Plan; 9] = [
         "sched_process_fork",
         &["struct task_struct *", "struct task_struct *"],
         Role::Processes,
+    ),
+    (
+        "free",
+        "vigie_free",
+        "sched_process_free",
+        &["struct task_struct *"],
+        Role::Threads,
     ),
     (
         "exec",

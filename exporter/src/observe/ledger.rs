@@ -3,7 +3,7 @@
 //! The kernel counts a request if it knows its series, and sends it here otherwise. Here it is counted, and its series is
 //! started in the kernel. So every request is counted once, by one of the two.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Result, ensure};
 use aya::maps::{MapData, RingBuf};
@@ -89,6 +89,8 @@ pub struct Ledger {
     /// What was shown as `none` of a route, when it was.
     shown_as_none: HashMap<SeriesKey, SeriesValue>,
     events: Events,
+    /// Every port that somebody has listened on: a connection there is picked up when its beginning was missed.
+    ports: HashSet<u16>,
     cpus: Vec<u32>,
 }
 
@@ -161,7 +163,8 @@ impl Ledger {
         books.processes.set(std::process::id(), SERVICE_IGNORED);
         let mut services = Services::new(config.services.clone());
         let listeners = listeners();
-        books.adopt_ports(listeners.iter().map(|(_, port)| *port))?;
+        let ports: HashSet<u16> = listeners.iter().map(|(_, port)| *port).collect();
+        books.adopt_ports(ports.iter().copied())?;
         for (process, port) in &listeners {
             services.add_port(*process, *port);
         }
@@ -181,6 +184,7 @@ impl Ledger {
             counted: BTreeMap::new(),
             shown_as_none: HashMap::new(),
             events: Events::default(),
+            ports,
             cpus,
         })
     }
@@ -203,10 +207,7 @@ impl Ledger {
 
     fn handle(&mut self, event: Event) -> Result<()> {
         match event {
-            Event::Process(event) => {
-                self.meet(&event);
-                Ok(())
-            }
+            Event::Process(event) => self.meet(&event),
             Event::Path(event) => self.see(&event),
             Event::Request(event) => self.count(event),
             Event::Unknown => {
@@ -220,7 +221,7 @@ impl Ledger {
         service != SERVICE_UNKNOWN && usize::from(service) < SERVICES
     }
 
-    fn meet(&mut self, event: &ProcessEvent) {
+    fn meet(&mut self, event: &ProcessEvent) -> Result<()> {
         let ProcessEvent {
             kind,
             process,
@@ -229,15 +230,23 @@ impl Ledger {
             reserved: _,
         } = *event;
         if process == std::process::id() {
-            return;
+            return Ok(());
         }
         if kind == event::LISTEN {
             self.events.listen += 1;
             self.services.add_port(process, port);
+            if self.ports.insert(port) {
+                self.books.adopt_ports(self.ports.iter().copied())?;
+            }
+            if self.services.has_port_rules() && self.books.processes.get(process) != SERVICE_IGNORED {
+                // A rule may name it now that did not before.
+                self.books.processes.set(process, SERVICE_UNKNOWN);
+            }
         } else {
             self.events.process += 1;
         }
         self.service_of(process, &command, port);
+        Ok(())
     }
 
     /// The service of a process, which is named if it has none yet.
@@ -299,28 +308,29 @@ impl Ledger {
         if key.service == SERVICE_IGNORED {
             return Ok(());
         }
+        let mut lesson = None;
         if key.route == ROUTE_UNKNOWN {
-            let (route, lesson) = self.routes.answered(key.service, shape, key.status);
-            key.route = route;
-            if let Some(lesson) = lesson {
-                self.teach(lesson)?;
-            }
+            (key.route, lesson) = self.routes.answered(key.service, shape, key.status);
         }
         self.routes.note(key.route, key.status);
+        key.route = self.routes.counted_as(key.route);
+        if self.counted.len() >= MAX_SERIES && !self.counted.contains_key(&key) {
+            key.route = ROUTE_OTHER;
+        }
+        // The request is counted first: whatever fails below is tried again with the next.
+        let counted = self.counted.entry(key).or_default();
+        counted.value.count(&self.bounds, &finished);
+        if !counted.is_started {
+            counted.is_started = self.books.start_series(key)?;
+        }
+        if let Some(lesson) = lesson {
+            self.teach(lesson)?;
+        }
         for service in self.routes.take_full() {
             // With templates, a path past the cap may still be one of theirs: user space has to look at each.
             if self.services.templates(service).is_empty() {
                 self.books.close_routes(service)?;
             }
-        }
-        if self.counted.len() >= MAX_SERIES && !self.counted.contains_key(&key) {
-            key.route = ROUTE_OTHER;
-        }
-        let counted = self.counted.entry(key).or_default();
-        counted.value.count(&self.bounds, &finished);
-        if !counted.is_started {
-            // If the kernel has no memory for it now, its next request comes here as well, and is another try.
-            counted.is_started = self.books.start_series(key)?;
         }
         Ok(())
     }

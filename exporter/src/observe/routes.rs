@@ -10,7 +10,7 @@ use std::{
 };
 
 use lru::LruCache;
-use vigie_ebpf::types::{ROUTE_NONE, ROUTE_OTHER};
+use vigie_ebpf::types::{ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, STATUS_ABORTED};
 
 use super::{
     handler,
@@ -25,6 +25,13 @@ pub const OTHER: &str = "other";
 /// How many paths wait for their first response, or answered 404, are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 const NOT_FOUND: u16 = 404;
+/// How many routes there can be on a host, pending and capped ones included.
+const MAX_ROUTES: usize = 65_536;
+
+/// Whether a status says that there is something at the path: 404 does not, nor does no answer at all.
+fn is_found(status: u16) -> bool {
+    status != NOT_FOUND && status != STATUS_ABORTED
+}
 
 /// What is known of a path's shape in a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,16 +150,22 @@ impl Routes {
     /// The route of a request that the kernel could not name, now that its response is known; and what to teach.
     pub fn answered(&mut self, service: u16, shape: u64, status: u16) -> (u32, Option<Lesson>) {
         let route = match self.shapes.get(&(service, shape)).cloned() {
-            Some(Known::Route(ROUTE_NONE)) if status != NOT_FOUND => {
-                // It was past the limit of pending ones, and its path is not kept. Its next request shows it again.
+            Some(Known::Route(ROUTE_NONE)) if is_found(status) => {
+                // It was past the limit of pending ones, and its path is not kept. The kernel forgets it, too, so that its
+                // next request shows the path again.
                 self.shapes.pop(&(service, shape));
-                return (ROUTE_OTHER, None);
+                let lesson = Lesson {
+                    service,
+                    shape,
+                    route: ROUTE_UNKNOWN,
+                };
+                return (ROUTE_OTHER, Some(lesson));
             }
             Some(Known::Route(route)) => route,
             Some(Known::Handler(name)) => self.decide(service, name, status),
             None => {
                 self.forgotten += 1;
-                return (if status == NOT_FOUND { ROUTE_NONE } else { ROUTE_OTHER }, None);
+                return (if is_found(status) { ROUTE_OTHER } else { ROUTE_NONE }, None);
             }
         };
         self.shapes.put((service, shape), Known::Route(route));
@@ -163,15 +176,15 @@ impl Routes {
         if let Some(route) = self.numbers.get(&(service, name.clone())) {
             return *route;
         }
-        if status == NOT_FOUND {
+        if !is_found(status) {
             let pending = self.pending.entry(service).or_default();
-            if *pending >= self.cap {
+            if *pending >= self.cap || self.list.len() >= MAX_ROUTES {
                 return ROUTE_NONE;
             }
             *pending += 1;
             return self.add(service, name, State::Pending, false);
         }
-        if self.named.get(&service).copied().unwrap_or_default() >= self.cap {
+        if self.named.get(&service).copied().unwrap_or_default() >= self.cap || self.list.len() >= MAX_ROUTES {
             self.full.insert(service);
             return ROUTE_OTHER;
         }
@@ -197,19 +210,31 @@ impl Routes {
         let Some(found) = self.list.get_mut(route as usize) else {
             return;
         };
-        if found.state != State::Pending || status == NOT_FOUND {
+        if found.state != State::Pending || !is_found(status) {
             return;
         }
         let service = found.service;
         let named = self.named.entry(service).or_default();
-        found.state = if *named >= self.cap {
-            State::Capped
+        if *named >= self.cap {
+            found.state = State::Capped;
+            self.full.insert(service);
         } else {
-            State::Named
-        };
-        *named += 1;
+            found.state = State::Named;
+            *named += 1;
+        }
         if let Some(pending) = self.pending.get_mut(&service) {
             *pending = pending.saturating_sub(1);
+        }
+    }
+
+    /// The route that requests of a route are counted under from now on: its own, or that of all that came past the cap.
+    pub fn counted_as(&self, route: u32) -> u32 {
+        match self.list.get(route as usize) {
+            Some(Route {
+                state: State::Capped, ..
+            })
+            | None => ROUTE_OTHER,
+            Some(_) => route,
         }
     }
 
@@ -286,6 +311,41 @@ mod tests {
         }
         assert_eq!(request(&mut routes, "/real", 200), "/real");
         assert!(routes.list.len() < 10);
+    }
+
+    #[test]
+    fn no_answer_says_nothing_about_a_path() {
+        let mut routes = Routes::new(1);
+        assert_eq!(request(&mut routes, "/probe", STATUS_ABORTED), NONE);
+        assert_eq!(request(&mut routes, "/real", 200), "/real");
+        assert_eq!(request(&mut routes, "/real", STATUS_ABORTED), "/real");
+    }
+
+    /// A scanner has used up the pending places. A route that answers 404 first still gets its name in the end.
+    #[test]
+    fn a_route_past_the_pending_ones_is_found_all_the_same() {
+        let mut routes = Routes::new(2);
+        for path in ["/x", "/y", "/late/1"] {
+            assert_eq!(request(&mut routes, path, 404), NONE);
+        }
+        let shape = vigie_ebpf::path::shape(b"/late/1");
+        let (route, lesson) = routes.answered(1, shape, 200);
+        assert_eq!(
+            (route, lesson.map(|lesson| lesson.route)),
+            (ROUTE_OTHER, Some(ROUTE_UNKNOWN))
+        );
+        assert_eq!(request(&mut routes, "/late/2", 200), "/late/{id}");
+    }
+
+    #[test]
+    fn a_pending_route_past_the_cap_closes_the_service() {
+        let mut routes = Routes::new(1);
+        assert_eq!(request(&mut routes, "/new", 404), NONE);
+        assert_eq!(request(&mut routes, "/a", 200), "/a");
+        assert_eq!(request(&mut routes, "/new", 201), OTHER);
+        assert_eq!(routes.take_full(), HashSet::from([1]));
+        let (route, _) = routes.answered(1, vigie_ebpf::path::shape(b"/new"), 200);
+        assert_eq!(routes.counted_as(route), ROUTE_OTHER);
     }
 
     #[test]

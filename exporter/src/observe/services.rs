@@ -29,7 +29,8 @@ pub struct Services {
     rules: Vec<ServiceRule>,
     list: Vec<Service>,
     numbers: HashMap<String, u16>,
-    ports: HashMap<u32, BTreeSet<u16>>,
+    /// What a process listens on, and when that process started: its id may come again.
+    ports: HashMap<u32, (u64, BTreeSet<u16>)>,
 }
 
 // === impl Services ===
@@ -47,23 +48,45 @@ impl Services {
 
     /// A process listens on a TCP port.
     pub fn add_port(&mut self, process: u32, port: u16) {
-        self.ports.entry(process).or_default().insert(port);
+        let start = ProcessInfo::read(process).map_or(0, |info| info.start_ticks);
+        let known = self.ports.entry(process).or_insert_with(|| (start, BTreeSet::new()));
+        if known.0 != start {
+            *known = (start, BTreeSet::new());
+        }
+        known.1.insert(port);
+    }
+
+    /// Whether a rule asks for a port.
+    pub fn has_port_rules(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.ports.is_empty())
+    }
+
+    fn ports_of(&self, info: &ProcessInfo) -> BTreeSet<u16> {
+        let known = self
+            .ports
+            .get(&info.pid)
+            .filter(|(start, _)| *start == info.start_ticks);
+        known.map(|(_, ports)| ports.clone()).unwrap_or_default()
     }
 
     /// Finds the service of a process. `command` is its name in case that it is gone already.
     pub fn identify(&mut self, process: u32, command: &str, port: u16) -> u16 {
         let info = ProcessInfo::read(process).unwrap_or_else(|_| ProcessInfo::from_parts(process, command, Vec::new()));
-        let parent = if named_by_parent(&info) {
+        let parent = if info.ppid > 1 {
             ProcessInfo::read(info.ppid).ok()
         } else {
             None
         };
-        let mut ports: BTreeSet<u16> = self.ports.get(&process).cloned().unwrap_or_default();
+        let mut ports = self.ports_of(&info);
         ports.insert(port);
-        // A worker may accept on a socket that its parent listens on.
-        if let Some(inherited) = self.ports.get(&info.ppid) {
-            ports.extend(inherited);
+        // A worker may accept on a socket that its master listens on. A supervisor's own ports are not its children's.
+        if let Some(master) = parent
+            .as_ref()
+            .filter(|parent| parent.exe.is_some() && parent.exe == info.exe)
+        {
+            ports.extend(self.ports_of(master));
         }
+        let parent = parent.filter(|_| named_by_parent(&info));
         let ports: Vec<u16> = ports.into_iter().filter(|port| *port != 0).collect();
         let name = service_name(&info, parent.as_ref(), &ports, &self.rules);
         self.number(name)

@@ -55,6 +55,11 @@ impl Site {
         match request.uri().path() {
             path if path == self.telemetry_path => self.metrics(request),
             "/" => respond(StatusCode::OK, HTML, self.landing()),
+            "/-/healthy" if self.ledger.is_poisoned() => respond(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                PLAIN,
+                "a scrape has failed halfway: restart Vigie\n",
+            ),
             "/-/healthy" => respond(StatusCode::OK, PLAIN, "Vigie is healthy.\n"),
             "/-/ready" => respond(StatusCode::OK, PLAIN, "Vigie is ready.\n"),
             _ => respond(StatusCode::NOT_FOUND, PLAIN, "no such page\n"),
