@@ -205,7 +205,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     let process = std::process::id();
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf));
-    for (name, offset) in &offsets {
+    for (name, offset) in &offsets.found {
         loader.override_global(name, offset, true);
     }
     for (name, number) in &syscalls {
@@ -223,7 +223,10 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
 
     let mut probes = Vec::with_capacity(PROBES.len());
     for ((name, program, hook, _, role), signature) in PROBES.into_iter().zip(signatures) {
-        let error = signature
+        let unusable = offsets.unusable.iter().find(|(probe, _)| *probe == name);
+        let usable = unusable.map_or(Ok(()), |(_, reason)| Err(anyhow!("{reason}")));
+        let error = usable
+            .and(signature)
             .and_then(|()| attach(&mut ebpf, &btf, program, hook, role))
             .err();
         probes.push(Probe {

@@ -4,23 +4,27 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::btf::Btf;
 
-/// A member of a kernel structure: the constant that takes its offset, the structure, the member, its size in bytes.
-type Member = (&'static str, &'static str, &'static str, u32);
+/// A member of a kernel structure: the constant that takes its offset, the structure, the member, its size in bytes, and the
+/// one probe that needs it, if the others can do without.
+type Member = (&'static str, &'static str, &'static str, u32, Option<&'static str>);
+
+const SWITCH: Option<&str> = Some("switch");
+const TASKS: Option<&str> = Some("tasks");
 
 const MEMBERS: [Member; 13] = [
-    ("SOCK_NUM", "sock", "__sk_common.skc_num", 2),
-    ("SOCK_STATE", "sock", "__sk_common.skc_state", 1),
-    ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt", 4),
-    ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq", 4),
-    ("TASK_PID", "task_struct", "pid", 4),
-    ("TASK_TGID", "task_struct", "tgid", 4),
-    ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay", 8),
-    ("TASK_RUNTIME", "task_struct", "se.sum_exec_runtime", 8),
-    ("TASK_NVCSW", "task_struct", "nvcsw", 8),
-    ("TASK_NIVCSW", "task_struct", "nivcsw", 8),
-    ("TASK_STATE", "task_struct", "__state", 4),
-    ("TASK_ON_RQ", "task_struct", "on_rq", 4),
-    ("TASK_CPU", "task_struct", "thread_info.cpu", 4),
+    ("SOCK_NUM", "sock", "__sk_common.skc_num", 2, None),
+    ("SOCK_STATE", "sock", "__sk_common.skc_state", 1, None),
+    ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt", 4, None),
+    ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq", 4, None),
+    ("TASK_PID", "task_struct", "pid", 4, None),
+    ("TASK_TGID", "task_struct", "tgid", 4, None),
+    ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay", 8, SWITCH),
+    ("TASK_RUNTIME", "task_struct", "se.sum_exec_runtime", 8, SWITCH),
+    ("TASK_NVCSW", "task_struct", "nvcsw", 8, SWITCH),
+    ("TASK_NIVCSW", "task_struct", "nivcsw", 8, SWITCH),
+    ("TASK_STATE", "task_struct", "__state", 4, TASKS),
+    ("TASK_ON_RQ", "task_struct", "on_rq", 4, TASKS),
+    ("TASK_CPU", "task_struct", "thread_info.cpu", 4, TASKS),
 ];
 
 /// Where the registers of a system call are in `struct pt_regs`: its number, its second and third argument.
@@ -39,27 +43,44 @@ const REGISTERS: [(&str, &str, u32); 3] = [
     ("REGS_THIRD", "regs", 16),
 ];
 
-/// The offset of every member that the programs load, by the name of the constant.
+/// Where the members are in the running kernel.
+#[derive(Debug, Default)]
+pub struct Offsets {
+    /// The offset of every member that was found, by the name of the constant.
+    pub found: Vec<(&'static str, u32)>,
+    /// The probes that cannot work without a member that was not found, and why.
+    pub unusable: Vec<(&'static str, String)>,
+}
+
+/// Looks up every member that the programs load.
 ///
 /// # Errors
 ///
-/// If the kernel has no such member, or one of another size: the programs cannot work then.
-pub fn resolve(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>> {
-    let mut offsets = Vec::with_capacity(MEMBERS.len() + REGISTERS.len());
-    for (constant, strukt, member, size) in MEMBERS {
-        let found = btf
-            .size(strukt, member)
-            .with_context(|| format!("this kernel's BTF has no {strukt}.{member}"))?;
-        ensure!(
-            found == size,
-            "{strukt}.{member} is {found} bytes in this kernel, not {size}: this Vigie does not know it"
-        );
-        offsets.push((constant, btf.offset(strukt, member)?));
+/// If the kernel lacks a member that no probe can do without, or has one of another size.
+pub fn resolve(btf: &Btf<'_>) -> Result<Offsets> {
+    let mut offsets = Offsets::default();
+    for (constant, strukt, member, size, probe) in MEMBERS {
+        match (look_up(btf, strukt, member, size), probe) {
+            (Ok(offset), _) => offsets.found.push((constant, offset)),
+            (Err(error), Some(probe)) => offsets.unusable.push((probe, format!("{error:#}"))),
+            (Err(error), None) => return Err(error),
+        }
     }
     for (constant, member, inside) in REGISTERS {
-        offsets.push((constant, btf.offset("pt_regs", member)? + inside));
+        offsets.found.push((constant, btf.offset("pt_regs", member)? + inside));
     }
     Ok(offsets)
+}
+
+fn look_up(btf: &Btf<'_>, strukt: &str, member: &str, size: u32) -> Result<u32> {
+    let found = btf
+        .size(strukt, member)
+        .with_context(|| format!("this kernel's BTF has no {strukt}.{member}"))?;
+    ensure!(
+        found == size,
+        "{strukt}.{member} is {found} bytes in this kernel, not {size}: this Vigie does not know it"
+    );
+    Ok(btf.offset(strukt, member)?)
 }
 
 /// The numbers of the system calls whose buffers the programs read, by the name of the constant.
@@ -73,3 +94,19 @@ pub const SYSCALLS: [(&str, i64); 8] = [
     ("SYS_WRITEV", libc::SYS_writev),
     ("SYS_SENDMSG", libc::SYS_sendmsg),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_has_all_members() {
+        let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            println!("skipped: this kernel has no BTF");
+            return;
+        };
+        let offsets = resolve(&Btf::parse(&bytes).unwrap()).unwrap();
+        assert_eq!(offsets.found.len(), MEMBERS.len() + REGISTERS.len());
+        assert!(offsets.unusable.is_empty());
+    }
+}
