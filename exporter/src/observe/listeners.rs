@@ -2,75 +2,64 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
-    path::Path,
+    ffi::OsStr,
 };
 
-/// `TCP_LISTEN`, as `/proc/net/tcp` writes it.
-const LISTEN: &str = "0A";
+use procfs::{
+    net::TcpState,
+    process::{FDTarget, Process, all_processes},
+};
 
 /// The processes that hold a listening TCP socket, with its port.
 ///
 /// What cannot be read (a process that ended meanwhile, or one that may not be looked at) is left out.
 pub fn listeners() -> HashSet<(u32, u16)> {
+    let Ok(processes) = all_processes() else {
+        return HashSet::new();
+    };
+    let processes: Vec<Process> = processes.flatten().collect();
     let mut namespaces = HashSet::new();
     let mut ports = HashMap::new();
-    let processes = processes();
     for process in &processes {
-        let root = format!("/proc/{process}");
-        let namespace = fs::read_link(format!("{root}/ns/net")).ok();
-        if namespaces.insert(namespace) {
-            for table in ["tcp", "tcp6"] {
-                let text = fs::read_to_string(format!("{root}/net/{table}")).unwrap_or_default();
-                ports.extend(text.lines().skip(1).filter_map(listening));
-            }
+        if namespaces.insert(network_namespace(process)) {
+            ports.extend(listening(process));
         }
     }
     let mut found = HashSet::new();
-    for process in processes {
-        for inode in sockets(Path::new(&format!("/proc/{process}/fd"))) {
+    for process in &processes {
+        for inode in sockets(process) {
             if let Some(port) = ports.get(&inode) {
-                found.insert((process, *port));
+                found.insert((process.pid.cast_unsigned(), *port));
             }
         }
     }
     found
 }
 
-fn processes() -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+fn network_namespace(process: &Process) -> Option<u64> {
+    let namespaces = process.namespaces().ok()?;
+    namespaces
+        .0
+        .get(OsStr::new("net"))
+        .map(|namespace| namespace.identifier)
 }
 
-/// The inode and the port of a line of `/proc/net/tcp`, if the socket listens.
-fn listening(line: &str) -> Option<(u64, u16)> {
-    let mut fields = line.split_ascii_whitespace();
-    let local = fields.nth(1)?;
-    if fields.nth(1)? != LISTEN {
-        return None;
-    }
-    let (_, port) = local.rsplit_once(':')?;
-    let inode = fields.nth(5)?.parse().ok()?;
-    Some((inode, u16::from_str_radix(port, 16).ok()?))
+/// The inodes and ports of the sockets that listen in a process's network namespace.
+fn listening(process: &Process) -> Vec<(u64, u16)> {
+    let tables = [process.tcp(), process.tcp6()];
+    let entries = tables.into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| entry.state == TcpState::Listen);
+    entries.map(|entry| (entry.inode, entry.local_address.port())).collect()
 }
 
-/// The inodes of the sockets in a directory of file descriptors.
-fn sockets(directory: &Path) -> Vec<u64> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let link = fs::read_link(entry.path()).ok()?;
-            link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-        })
-        .collect()
+/// The inodes of a process's sockets.
+fn sockets(process: &Process) -> Vec<u64> {
+    let descriptors = process.fd().into_iter().flatten().flatten();
+    let inodes = descriptors.filter_map(|descriptor| match descriptor.target {
+        FDTarget::Socket(inode) => Some(inode),
+        _ => None,
+    });
+    inodes.collect()
 }
 
 #[cfg(test)]
@@ -80,17 +69,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_table() {
-        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0 100 0 0 10 0";
-        assert_eq!(listening(line), Some((12345, 8080)));
-        assert_eq!(listening(&line.replace(" 0A ", " 01 ")), None);
-        assert_eq!(listening("junk"), None);
-    }
-
-    #[test]
     fn this_process_is_found() {
-        let four = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listeners_here = ["127.0.0.1:0", "[::1]:0"].map(|address| TcpListener::bind(address).unwrap());
         let found = listeners();
-        assert!(found.contains(&(std::process::id(), four.local_addr().unwrap().port())));
+        for listener in listeners_here {
+            assert!(found.contains(&(std::process::id(), listener.local_addr().unwrap().port())));
+        }
     }
 }
