@@ -67,24 +67,32 @@ fn sequential_requests() {
     );
 }
 
+/// The client's best run and Vigie's are both between 200 and 202 ms. On a machine that stalls now and then it can take some
+/// runs until there is a good one; no run may be below what the handler sleeps.
 #[test]
 fn a_handler_that_sleeps() {
     let server = python_app(&python(), SLEEPER, &[]).unwrap();
     let vigie = vigie(&[]);
     let (mut truth, mut seen) = (Vec::new(), Vec::new());
     let mut before = 0.0;
-    for run in 1..=3 {
+    let good = |list: &[f64]| list.iter().any(|seconds| (0.200..=0.202).contains(seconds));
+    for run in 1..=20 {
         let mut client = Client::connect(server.address()).unwrap();
         let response = client.send(&Request::get("/sleep/200")).unwrap();
         truth.push(response.end.duration_since(response.start).as_secs_f64());
         let after = sum(&vigie, &server, f64::from(run));
         seen.push(after - before);
         before = after;
+        if run >= 3 && good(&truth) && good(&seen) {
+            break;
+        }
     }
-    let best = |list: &[f64]| list.iter().copied().fold(f64::INFINITY, f64::min);
     println!("client {truth:?}, Vigie {seen:?}");
-    assert!((0.200..=0.202).contains(&best(&truth)), "{truth:?}");
-    assert!((0.200..=0.202).contains(&best(&seen)), "{seen:?}");
+    assert!(good(&truth) && good(&seen), "client {truth:?}, Vigie {seen:?}");
+    assert!(
+        truth.iter().chain(&seen).all(|seconds| *seconds >= 0.200),
+        "client {truth:?}, Vigie {seen:?}"
+    );
 }
 
 /// A quantile from Vigie's buckets is in the bucket of the true one.
