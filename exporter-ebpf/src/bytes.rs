@@ -192,6 +192,19 @@ pub fn finish(hash: u64) -> u64 {
     hash ^ (hash >> 33)
 }
 
+/// A buffer with a message in it, and behind that, again and again, what the message before may have left.
+#[cfg(test)]
+pub fn buffer(bytes: &[u8], behind: &[u8]) -> Box<[u8; BUFFER]> {
+    let mut buffer = Box::new([0u8; BUFFER]);
+    for (place, byte) in buffer
+        .iter_mut()
+        .zip(bytes.iter().chain(behind.iter().cycle().take(BUFFER)))
+    {
+        *place = *byte;
+    }
+    buffer
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

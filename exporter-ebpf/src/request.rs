@@ -278,18 +278,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{bytes::WINDOW, method, path::shape};
-
-    fn buffer(bytes: &[u8], behind: &[u8]) -> Box<[u8; BUFFER]> {
-        let mut buffer = Box::new([0u8; BUFFER]);
-        for (place, byte) in buffer
-            .iter_mut()
-            .zip(bytes.iter().chain(behind.iter().cycle().take(BUFFER)))
-        {
-            *place = *byte;
-        }
-        buffer
-    }
+    use crate::{
+        bytes::{WINDOW, buffer},
+        method,
+        path::shape,
+    };
 
     fn read(bytes: &[u8]) -> (Step, Reader) {
         let mut reader = Reader::default();

@@ -406,18 +406,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::bytes::WINDOW;
-
-    fn buffer(bytes: &[u8], behind: &[u8]) -> Box<[u8; BUFFER]> {
-        let mut buffer = Box::new([0u8; BUFFER]);
-        for (place, byte) in buffer
-            .iter_mut()
-            .zip(bytes.iter().chain(behind.iter().cycle().take(BUFFER)))
-        {
-            *place = *byte;
-        }
-        buffer
-    }
+    use crate::bytes::{WINDOW, buffer};
 
     fn read(bytes: &[u8]) -> (Step, Head, usize) {
         let mut reader = Reader::default();

@@ -185,7 +185,6 @@ fn read_head(sock: *const c_void, connection: &mut Connection, count: u64) {
     }
     if connection.stage == stage::OPEN {
         pieces.response.reset();
-        connection.stage = stage::HEAD;
     }
     let mut at = 0;
     let mut heads = 0;

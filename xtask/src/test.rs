@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
 use crate::setup::{self, Tools};
-use crate::{command, demo, paths};
+use crate::{command, demo};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
@@ -68,6 +68,5 @@ fn cargo(arguments: &str) -> Result<()> {
 /// The unit tests of the exporter and the tests of its program, which find what they need in the environment.
 fn test_vigie(tools: &Tools) -> Result<()> {
     let mut command = command::cargo(["test", "--release", "--package", "vigie"])?;
-    command.env("VIGIE_BINARY", paths::target()?.join("release/vigie"));
     command::run(command.env("VIGIE_DEMO_PYTHON", &tools.python))
 }

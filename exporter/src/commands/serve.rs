@@ -110,7 +110,8 @@ impl Serve {
         };
         let families = Families::new(config.buckets.seconds(), &probes);
         let ring = events(&mut ebpf)?;
-        let ready = ring_descriptor(&ring)?;
+        // A descriptor of its own for waiting, so that the ring buffer itself can be with the ledger.
+        let ready = ring.as_fd().try_clone_to_owned().context("cannot wait for events")?;
         let books = Books::open(ebpf, config.buckets.nanos(), settings.pid_max, &probes)?;
         let ledger = Ledger::new(books, ring, &config)?;
         release_memory();
@@ -135,17 +136,6 @@ impl Serve {
         info!("stopping");
         Ok(())
     }
-}
-
-/// A descriptor of its own for waiting, so that the ring buffer itself can be with the ledger.
-fn ring_descriptor(ring: &aya::maps::RingBuf<aya::maps::MapData>) -> Result<std::os::fd::OwnedFd> {
-    use std::os::fd::{AsRawFd as _, BorrowedFd};
-    // SAFETY: the ring buffer is open while it is borrowed here.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
-    descriptor
-        .as_fd()
-        .try_clone_to_owned()
-        .context("cannot wait for events")
 }
 
 /// Gives the memory that loading took back to the host: the kernel's types alone are tens of megabytes.
