@@ -11,9 +11,12 @@ pub const WINDOW: usize = 512;
 /// enough.
 pub const PIECE: usize = 4096;
 
-/// How many bytes of one system call the byte-wise parsers accept. The kernel's verifier gives up on a loop of branches
-/// that is much longer (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
-pub const BYTEWISE: usize = 512;
+/// How many bytes of a head's lines the word-wise parsers take at once, before they come back to be called again.
+pub const LINES: usize = 512;
+
+/// How many bytes the byte-wise parsers take at once, before they come back to be called again. The kernel's verifier
+/// follows each turn of a loop, and gives up on one of branches that is much longer (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
+pub const BYTEWISE: usize = 128;
 
 /// The buffer that one system call's bytes are copied to: twice a piece, so that the verifier sees that a piece fits at
 /// any place of its first half. The slack lets a word be read at any place of it.

@@ -10,7 +10,9 @@ use aya_ebpf::{
     Global,
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
-    helpers::generated::{bpf_get_current_task_btf, bpf_sk_storage_get, bpf_skc_to_tcp_sock, bpf_task_pt_regs},
+    helpers::generated::{
+        bpf_get_current_task_btf, bpf_sk_storage_delete, bpf_sk_storage_get, bpf_skc_to_tcp_sock, bpf_task_pt_regs,
+    },
 };
 use vigie_ebpf::types::{Connection, Lost, PROCESS_BLOCK, Pieces, SERVICE_UNKNOWN};
 
@@ -158,6 +160,14 @@ pub fn pieces(sock: *const c_void) -> Option<&'static mut Pieces> {
         None => lost(Lost::NoSocketState),
     }
     pieces
+}
+
+/// Gives the state of a connection's byte-wise parsers back.
+#[inline(always)]
+pub fn forget_pieces(sock: *const c_void) {
+    let map = core::ptr::from_ref(&PIECES).cast_mut().cast();
+    // SAFETY: the helper takes a pointer to the map and any full socket.
+    unsafe { bpf_sk_storage_delete(map, sock.cast_mut()) };
 }
 
 /// The entry of a process in the process table.

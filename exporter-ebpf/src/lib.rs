@@ -6,8 +6,8 @@
 //! the verifier of the kernel has to be able to follow it.
 //!
 //! - [`types`]: what travels between the kernel and user space.
-//! - [`request`]: from bytes to a request line; [`response`]: from bytes to a status and the length of a body;
-//!   [`chunked`]: where a chunked body ends.
+//! - [`request`]: from bytes to a request line; [`response`]: from bytes to a status; [`head`]: from the fields of either
+//!   to where the body ends; [`chunked`]: where a chunked body ends.
 //! - [`path`]: from a path to its shape, in which identifiers are collapsed.
 //! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
 
@@ -17,6 +17,7 @@
 pub mod arrivals;
 pub mod bytes;
 pub mod chunked;
+pub mod head;
 pub mod method;
 pub mod path;
 pub mod request;

@@ -70,14 +70,16 @@ pub static RUNNABLE: Array<u32, CPUS> = Array::new();
 #[btf_map]
 pub static PARSED: PerCpuArray<Parsed, 1> = PerCpuArray::new();
 
-/// Where a system call's bytes are copied to. Receiving and sending cannot interrupt one another on a CPU in a way that
-/// lets both run: they have a buffer each.
+/// Where a system call's bytes are copied to: those received, and those sent. Receiving and sending cannot interrupt one
+/// another on a CPU in a way that lets both run: they have a buffer each.
 #[btf_map]
-pub static RECEIVED: PerCpuArray<[u8; BUFFER], 1> = PerCpuArray::new();
+static BUFFERS: PerCpuArray<[u8; BUFFER], 2> = PerCpuArray::new();
 
-/// As [`RECEIVED`].
-#[btf_map]
-pub static SENT: PerCpuArray<[u8; BUFFER], 1> = PerCpuArray::new();
+/// This CPU's buffer for what is received (0) or sent (1).
+#[inline(always)]
+pub fn buffer(is_sent: u32) -> Option<*mut [u8; BUFFER]> {
+    BUFFERS.get_ptr_mut(is_sent)
+}
 
 /// What could not be seen, matched or kept, by reason.
 #[btf_map]

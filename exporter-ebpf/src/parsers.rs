@@ -1,94 +1,101 @@
 //! The long loops, each a "global function".
 //!
 //! The verifier looks at such a function once, for any arguments that fit its signature, and not again at each place
-//! that calls it. A loop over thousands of bytes costs it hundreds of thousands of steps; in a static function they would
+//! that calls it. A loop over thousands of bytes costs it tens of thousands of steps; in a static function they would
 //! count for every way that leads there. The price: arguments are numbers, or pointers to one structure that may be
 //! null, and the result is one number. (Documentation/bpf/verifier.rst; `btf_prepare_func_args()` in the kernel.)
 
 use vigie_ebpf::{
-    bytes::{BYTEWISE, PIECE, byte, forget, through_memory},
-    chunked,
-    path::Shape,
+    bytes::{BUFFER, BYTEWISE, LINES, PIECE, byte, forget, through_memory},
+    chunked::{self, Chunks},
+    head::{self, Framing},
     request, response,
     step::Step,
-    types::{Connection, Pieces},
+    types::Pieces,
 };
 
 use crate::{
-    maps::{PARSED, RECEIVED, SENT},
+    maps::{self, PARSED},
     user_memory::Message,
 };
 
-/// How many chunks of a chunked body are followed in one system call.
-const CHUNKS: usize = 24;
+/// How many chunks of a chunked body are followed in one call.
+const CHUNKS: usize = 16;
 /// The longest framing between two chunks that is read at once.
 const FRAMING: usize = 32;
 
-/// Finds the request line of a usual request in `length` received bytes; it is in [`PARSED`] if the result is 1.
+/// This CPU's buffer for what was received (0) or sent (1).
+#[inline(always)]
+fn buffer(is_sent: u32) -> Option<&'static [u8; BUFFER]> {
+    // SAFETY: this CPU's element, which only the programs of this direction use.
+    maps::buffer(is_sent).map(|buffer| unsafe { &*buffer })
+}
+
+/// A place, and whether the head has ended there, as one number.
+#[inline(always)]
+fn stop((stop, done): (usize, bool)) -> u64 {
+    (stop as u64) << 1 | done as u64
+}
+
+/// Finds the line of a usual request in `length` received bytes, and takes as many of its fields as are there.
+///
+/// 0: it was not found. Else the lowest bit says whether the head has ended, and those above it where it did, or at the
+/// start of which line [`head::Reader`] has to go on. What was found is in [`PARSED`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_scan_request(length: u64, seed: u64) -> u64 {
-    let (Some(buffer), Some(parsed)) = (RECEIVED.get_ptr_mut(0), PARSED.get_ptr_mut(0)) else {
+    let (Some(buffer), Some(parsed)) = (buffer(0), PARSED.get_ptr_mut(0)) else {
         return 0;
     };
-    // SAFETY: this CPU's elements, which only the program that calls this uses now.
-    match request::scan::<PIECE>(unsafe { &*buffer }, length as usize, seed) {
-        Some(line) => {
-            // SAFETY: as above.
-            unsafe { (*parsed).line = line };
-            1
-        }
-        None => 0,
-    }
+    let Some(line) = request::scan::<PIECE>(buffer, length as usize, seed) else {
+        return 0;
+    };
+    // SAFETY: this CPU's element, of which only the receiving programs use these parts.
+    let parsed = unsafe { &mut *parsed };
+    parsed.line = line;
+    parsed.framing = Framing::default();
+    stop(head::scan::<LINES>(
+        buffer,
+        &mut parsed.framing,
+        line.space,
+        length as usize,
+    ))
 }
 
-/// The shape of the path from `start` to `end` of the received bytes: that of its first [`BYTEWISE`] bytes.
+/// Adds up to [`BYTEWISE`] bytes of the path, which goes from `start` to `end` of the received bytes, to the shape in
+/// [`PARSED`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_shape(start: u64, end: u64) -> u64 {
-    let Some(buffer) = RECEIVED.get_ptr_mut(0) else {
+pub extern "C" fn vigie_add_to_shape(start: u64, end: u64) -> u64 {
+    let (Some(buffer), Some(parsed)) = (buffer(0), PARSED.get_ptr_mut(0)) else {
         return 0;
     };
-    let mut shape = Shape::default();
+    // SAFETY: this CPU's element, of which only the receiving programs use this part.
+    let shape = unsafe { &mut (*parsed).shape };
     let mut i = 0;
     while i < BYTEWISE {
         let at = start as usize + i;
         if at >= end as usize {
             break;
         }
-        // SAFETY: this CPU's element.
-        shape.push(byte(unsafe { &*buffer }, at));
+        through_memory(shape);
+        shape.push(byte(buffer, at));
         i += 1;
     }
-    shape.finish()
+    0
 }
 
 /// Reads a request line byte by byte, from `length` received bytes. The result is the last step in the lowest byte, and
 /// above it how many bytes were taken.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_read_request(pieces: *mut Pieces, length: u64) -> u64 {
+pub extern "C" fn vigie_read_line(pieces: *mut Pieces, length: u64) -> u64 {
     // SAFETY: null, or a map's value, as the verifier checks at each call.
-    let (Some(pieces), Some(buffer)) = (unsafe { pieces.as_mut() }, RECEIVED.get_ptr_mut(0)) else {
+    let (Some(pieces), Some(buffer)) = (unsafe { pieces.as_mut() }, buffer(0)) else {
         return Step::Bad as u64;
     };
-    // SAFETY: this CPU's element.
-    let buffer = unsafe { &*buffer };
-    let reader = &mut pieces.request;
-    let mut step = Step::More;
-    let mut i = 0;
-    while i < BYTEWISE {
-        if i as u64 >= length {
-            break;
-        }
-        through_memory(reader);
-        step = reader.push(byte(buffer, i));
-        i += 1;
-        if step != Step::More {
-            break;
-        }
-    }
-    (forget(buffer, i) << 8) as u64 | step as u64
+    let (taken, step) = pieces.line.read(buffer, length as usize);
+    (taken << 8) as u64 | step as u64
 }
 
 /// Finds the head of a response in `length` sent bytes, and says where it ends; 0 if it was not found. The head is in
@@ -96,13 +103,12 @@ pub extern "C" fn vigie_read_request(pieces: *mut Pieces, length: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_scan_response(length: u64) -> u64 {
-    let (Some(buffer), Some(parsed)) = (SENT.get_ptr_mut(0), PARSED.get_ptr_mut(0)) else {
+    let (Some(buffer), Some(parsed)) = (buffer(1), PARSED.get_ptr_mut(0)) else {
         return 0;
     };
-    // SAFETY: this CPU's elements, which only the program that calls this uses now.
-    match response::scan::<PIECE>(unsafe { &*buffer }, length as usize) {
+    match response::scan::<LINES>(buffer, length as usize) {
         Some((head, end)) => {
-            // SAFETY: as above.
+            // SAFETY: this CPU's element, of which only the sending programs use this part.
             unsafe { (*parsed).head = head };
             end as u64
         }
@@ -110,102 +116,116 @@ pub extern "C" fn vigie_scan_response(length: u64) -> u64 {
     }
 }
 
-/// Reads a response's head byte by byte, from the bytes `start` to `length` that were sent. The result is as that of
-/// [`vigie_read_request`].
+/// Reads a head from the first `length` bytes of the buffer, and says where it stopped. The reader knows whether the
+/// head has ended there.
+#[inline(always)]
+pub fn read_head(reader: &mut head::Reader, length: u64, is_sent: u32) -> u64 {
+    let at = vigie_read_bytes(reader, length, is_sent);
+    if !reader.is_at_line() || at == 0 || at >= length {
+        return at;
+    }
+    let result = vigie_scan_lines(reader.framing(), at - 1, length, is_sent);
+    if result & 1 != 0 {
+        reader.end();
+    }
+    let end = result >> 1;
+    if end > at { end } else { at }
+}
+
+/// Reads a head byte by byte, up to the end of a line.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_read_response(pieces: *mut Pieces, start: u64, length: u64) -> u64 {
-    // SAFETY: null, or a map's value, as the verifier checks at each call.
-    let (Some(pieces), Some(buffer)) = (unsafe { pieces.as_mut() }, SENT.get_ptr_mut(0)) else {
-        return Step::Bad as u64;
+pub extern "C" fn vigie_read_bytes(reader: *mut head::Reader, length: u64, is_sent: u32) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    let (Some(reader), Some(buffer)) = (unsafe { reader.as_mut() }, buffer(is_sent)) else {
+        return length;
     };
-    // SAFETY: this CPU's element.
-    let buffer = unsafe { &*buffer };
-    let reader = &mut pieces.response;
-    let mut i = 0;
-    while i < BYTEWISE {
-        let at = start as usize + i;
-        if at >= length as usize {
-            break;
-        }
-        through_memory(reader);
-        i += 1;
-        if reader.push(byte(buffer, at)) {
-            break;
-        }
-    }
-    (forget(buffer, i) << 8) as u64 | reader.step() as u64
+    reader.read(buffer, length as usize) as u64
+}
+
+/// Takes whole lines of a head, from the line feed at `start` on. The result is as that of [`vigie_scan_request`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_scan_lines(framing: *mut Framing, start: u64, length: u64, is_sent: u32) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    let (Some(framing), Some(buffer)) = (unsafe { framing.as_mut() }, buffer(is_sent)) else {
+        return 0;
+    };
+    stop(head::scan::<LINES>(buffer, framing, start as usize, length as usize))
 }
 
 /// The body goes on.
 pub const BODY_GOES_ON: u64 = 0;
-/// The body has ended with the last byte.
+/// The body has ended.
 pub const BODY_ENDED: u64 = 1;
-/// The body has ended, and other bytes came behind it.
-pub const BODY_ENDED_BEFORE: u64 = 2;
 /// The framing cannot be followed any more.
-pub const BODY_UNKNOWN: u64 = 3;
+pub const BODY_UNKNOWN: u64 = 2;
 
-/// Takes framing of a chunked body from `length` sent bytes, and says how many it were.
+/// Takes framing of a chunked body from the first `length` bytes of the buffer, and says how many it were.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_read_framing(connection: *mut Connection, length: u64) -> u64 {
-    // SAFETY: null, or a map's value, as the verifier checks at each call.
-    let (Some(connection), Some(buffer)) = (unsafe { connection.as_mut() }, SENT.get_ptr_mut(0)) else {
+pub extern "C" fn vigie_read_framing(chunks: *mut Chunks, length: u64, is_sent: u32) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    let (Some(chunks), Some(buffer)) = (unsafe { chunks.as_mut() }, buffer(is_sent)) else {
         return length;
     };
-    // SAFETY: this CPU's element.
-    let buffer = unsafe { &*buffer };
     let mut i = 0;
     while i < FRAMING {
         if i as u64 >= length {
             break;
         }
-        through_memory(&mut connection.chunks);
+        through_memory(chunks);
         i += 1;
-        if connection.chunks.push(byte(buffer, i - 1)) {
+        if chunks.push(byte(buffer, i - 1)) {
             break;
         }
     }
     forget(buffer, i) as u64
 }
 
-/// Follows the framing of a chunked body through the bytes from `start` to `count` that were sent.
+/// Follows the framing of a chunked body through the bytes from `start` to `count` of a system call.
+///
+/// The lowest two bits of the result say what became of it, and those above them up to which byte it was followed. If that
+/// is not `count` and the body goes on, there is more to follow.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_follow_chunks(connection: *mut Connection, start: u64, count: u64) -> u64 {
-    // SAFETY: null, or a map's value, as the verifier checks at each call.
-    let Some(connection) = (unsafe { connection.as_mut() }) else {
-        return BODY_UNKNOWN;
+pub extern "C" fn vigie_follow_chunks(chunks: *mut Chunks, start: u64, count: u64, is_sent: u32) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    let Some(chunks) = (unsafe { chunks.as_mut() }) else {
+        return count << 2 | BODY_UNKNOWN;
     };
     let mut at = start;
-    at += connection.chunks.skip(count - at);
+    at += chunks.skip(count - at);
     if at >= count {
-        return BODY_GOES_ON;
+        return count << 2 | BODY_GOES_ON;
     }
     // A body sent by sendfile or splice has no buffer.
-    let Some(mut message) = Message::sent() else {
-        return BODY_UNKNOWN;
+    let message = if is_sent != 0 {
+        Message::sent()
+    } else {
+        Message::received()
     };
-    let mut pieces = 0;
-    while pieces < CHUNKS {
+    let Some(mut message) = message else {
+        return count << 2 | BODY_UNKNOWN;
+    };
+    let mut turn = 0;
+    while turn < CHUNKS {
         let left = count - at;
         let length = message.copy(at, if left < FRAMING as u64 { left } else { FRAMING as u64 });
         if length == 0 {
-            break;
+            return count << 2 | BODY_UNKNOWN;
         }
-        at += vigie_read_framing(connection, length);
-        let chunks = &mut connection.chunks;
+        at += vigie_read_framing(chunks, length, is_sent);
         match chunks.step() {
             chunked::Step::Framing | chunked::Step::Data => {}
-            chunked::Step::Done => return if at == count { BODY_ENDED } else { BODY_ENDED_BEFORE },
-            chunked::Step::Bad => return BODY_UNKNOWN,
+            chunked::Step::Done => return at << 2 | BODY_ENDED,
+            chunked::Step::Bad => return count << 2 | BODY_UNKNOWN,
         }
         at += chunks.skip(count - at);
         if at >= count {
-            return BODY_GOES_ON;
+            return count << 2 | BODY_GOES_ON;
         }
-        pieces += 1;
+        turn += 1;
     }
-    BODY_UNKNOWN
+    at << 2 | BODY_GOES_ON
 }

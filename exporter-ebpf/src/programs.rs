@@ -13,9 +13,9 @@ use vigie_ebpf::types::{SERVICE_UNKNOWN, event, stage};
 use crate::{
     kernel::{TASK_PID, TASK_TGID, adopt, connection, load, port, received_up_to, service, set_service, watch},
     receive::received,
-    report::{abort, finish, meet},
+    report::meet,
     schedule::{began, left, visited},
-    send::sent,
+    send::{close, sent},
 };
 
 const TCP_ESTABLISHED: i32 = 1;
@@ -64,7 +64,7 @@ pub fn vigie_state(ctx: BtfTracePointContext) {
     match new {
         TCP_ESTABLISHED if old == TCP_SYN_RECV => {
             if let Some(connection) = watch(sock) {
-                connection.is_whole = true;
+                connection.in_step = true;
                 debug!(&ctx, "watching a connection on port {}", port(sock));
             }
         }
@@ -86,24 +86,6 @@ pub fn vigie_state(ctx: BtfTracePointContext) {
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub fn vigie_destroy(ctx: BtfTracePointContext) {
     close(ctx.arg(0));
-}
-
-/// The server has closed its side, or the connection is gone: what was open has ended.
-#[inline(always)]
-fn close(sock: *const c_void) {
-    let Some(connection) = connection(sock) else {
-        return;
-    };
-    match connection.stage {
-        // SAFETY: the helper has no preconditions.
-        stage::OPEN | stage::HEAD => abort(connection, unsafe { bpf_ktime_get_ns() }),
-        stage::LENGTH | stage::CHUNKED | stage::UNTIL_CLOSE => {
-            let (end, status) = (connection.last_send, connection.status);
-            finish(connection, end, status);
-        }
-        _ => {}
-    }
-    connection.stage = stage::OPAQUE;
 }
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, …)`.

@@ -7,19 +7,25 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
 };
 use vigie_ebpf::{
-    bytes::{BUFFER, WINDOW, word_at},
-    request::{self, Line, PATH},
+    bytes::{BUFFER, BYTEWISE, PIECE, WINDOW, word_at},
+    chunked::Chunks,
+    head::Framing,
+    path::Shape,
+    request::PATH,
     step::Step,
     types::{
-        CachedPath, Connection, Lost, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, SERVICE_IGNORED, SERVICE_UNKNOWN, event,
-        stage,
+        CachedPath, Connection, Lost, Parsed, Pieces, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Request, SERVICE_IGNORED,
+        SERVICE_UNKNOWN, WAITING, event, reading, stage,
     },
 };
 
 use crate::{
-    kernel::{connection, pieces, port, read_up_to, service},
-    maps::{CACHE, CACHED_PATHS, FULL, PARSED, lost},
-    parsers::{vigie_read_request, vigie_scan_request, vigie_shape},
+    kernel::{connection, forget_pieces, pieces, port, read_up_to, service},
+    maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, lost},
+    parsers::{
+        BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
+        vigie_scan_lines, vigie_scan_request,
+    },
     report::{finish, is_known, meet, show_path, taught},
     user_memory::Message,
 };
@@ -30,6 +36,9 @@ static SEED: Global<u64> = Global::new(0);
 
 const MSG_PEEK: i32 = 2;
 
+/// How many steps are made through the bytes of one system call.
+const STEPS: usize = 128;
+
 /// The handler of every receive hook: `count` bytes of the socket were read, or an error below zero.
 #[inline(always)]
 pub fn received(sock: *const c_void, count: i32, flags: i32) {
@@ -39,149 +48,202 @@ pub fn received(sock: *const c_void, count: i32, flags: i32) {
     let Some(connection) = connection(sock) else {
         return;
     };
-    let count = count as u64;
-    match connection.stage {
-        stage::OPAQUE => {}
-        stage::IDLE | stage::LINE | stage::UNTIL_CLOSE => begin(sock, connection, count),
-        // More of the head, or of the body, of the request that is being handled.
-        _ => {
-            connection.request_bytes += count;
-            if let Some(position) = read_up_to(sock) {
-                connection.arrivals.forget(position);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn begin(sock: *const c_void, connection: &mut Connection, count: u64) {
-    let Some(position) = read_up_to(sock) else {
-        return;
-    };
-    let arrival = connection.arrivals.at(position.wrapping_sub(count as u32)).unwrap_or(0);
-    connection.arrivals.forget(position);
-    let Some(mut message) = Message::received() else {
-        lost(Lost::Unreadable);
-        return;
-    };
-    // On a connection that has carried requests, what looks like the middle of a request line may be the rest of a body that
-    // came after its response. A whole line behind it is the next request.
-    if connection.stage != stage::LINE || connection.is_http {
-        let length = message.copy(0, if count < WINDOW as u64 { count } else { WINDOW as u64 });
-        if let Some(line) = request::scan::<WINDOW>(message.buffer, length as usize, SEED.load()) {
-            end_previous(connection);
-            open(sock, connection, arrival, count, &line);
-            find_route(connection, message.buffer, &line);
-            return;
-        }
-    }
-    read_line(sock, connection, count, arrival);
-}
-
-/// The next request ends a response whose own end could not be known: with the last byte before it.
-#[inline(always)]
-fn end_previous(connection: &mut Connection) {
-    if connection.stage == stage::UNTIL_CLOSE {
-        let (end, status) = (connection.last_send, connection.status);
-        finish(connection, end, status);
-    }
-}
-
-/// A request line was found whole: a request has begun.
-#[inline(always)]
-fn open(sock: *const c_void, connection: &mut Connection, arrival: u64, count: u64, line: &Line) {
-    connection.start = start(arrival);
-    connection.request_bytes = count;
-    handle(sock, connection);
-    connection.method = line.method as u8;
-}
-
-/// When a request began: when its first byte arrived. Where the data came before Vigie did (0), what is known is that it
-/// is there now.
-#[inline(always)]
-fn start(arrival: u64) -> u64 {
-    if arrival != 0 {
-        return arrival;
-    }
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_ktime_get_ns() }
-}
-
-/// A request line was read: the current process handles it.
-#[inline(always)]
-fn handle(sock: *const c_void, connection: &mut Connection) {
-    // SAFETY: the helper has no preconditions.
-    let process = unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 };
-    connection.process = process;
-    connection.port = port(sock);
-    connection.service = service(process);
-    connection.response_bytes = 0;
-    connection.status = 0;
-    connection.route = ROUTE_UNKNOWN;
-    connection.is_http = true;
-    connection.stage = stage::OPEN;
-    if connection.service == SERVICE_UNKNOWN {
-        meet(process, connection.port, event::PROCESS);
-    } else if connection.service == SERVICE_IGNORED {
-        connection.stage = stage::OPAQUE;
-    }
-}
-
-/// Finds the route of a path in the buffer: by its raw hash, or else by its shape.
-#[inline(always)]
-fn find_route(connection: &mut Connection, buffer: &[u8; BUFFER], line: &Line) {
     if connection.stage == stage::OPAQUE {
         return;
     }
-    let hash = line.hash ^ (connection.service as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let Some(position) = read_up_to(sock) else {
+        return;
+    };
+    let count = count as u64;
+    let first = position.wrapping_sub(count as u32);
+    let is_taken = match connection.reading {
+        reading::START if connection.stage == stage::IDLE && !connection.has_waiting() => {
+            whole_request(sock, connection, count, first)
+        }
+        reading::LENGTH if count <= connection.unread && !connection.expects && !connection.has_waiting() => {
+            connection.request.bytes += count;
+            connection.unread -= count;
+            if connection.unread == 0 {
+                connection.reading = reading::START;
+            }
+            true
+        }
+        _ => false,
+    };
+    if !is_taken {
+        read_on(sock, connection, count, first);
+    }
+    connection.arrivals.forget(position);
+}
+
+/// The usual: one request, its head as a whole, its body as a whole or still to come, and nothing behind it. `false`: it
+/// is not, and nothing was done.
+#[inline(always)]
+fn whole_request(sock: *const c_void, connection: &mut Connection, count: u64, first: u32) -> bool {
+    let Some(mut message) = Message::received() else {
+        return false;
+    };
+    let length = message.copy(0, if count < WINDOW as u64 { count } else { WINDOW as u64 });
+    let mut stop = vigie_scan_request(length, SEED.load());
+    let Some(parsed) = PARSED.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: this CPU's element, of which only the receiving programs use these parts.
+    let parsed = unsafe { &mut *parsed };
+    if stop != 0 && stop & 1 == 0 && count > WINDOW as u64 {
+        let length = message.copy(0, count);
+        let mut i = 0;
+        while i < PIECE / WINDOW && stop & 1 == 0 {
+            stop = vigie_scan_lines(&mut parsed.framing, (stop >> 1) - 1, length, 0);
+            i += 1;
+        }
+    }
+    let framing = parsed.framing;
+    let body = if framing.has_length != 0 { framing.length } else { 0 };
+    let rest = count - (stop >> 1);
+    if stop & 1 == 0 || framing.chunked != 0 || rest > body {
+        return false;
+    }
+    let start = start(connection, first);
+    connection.port = port(sock);
+    connection.request.bytes = count;
+    if introduce(
+        &mut connection.request,
+        connection.port,
+        parsed.line.method as u8,
+        start,
+    ) {
+        vigie_find_route(&mut connection.request);
+        become_current(connection);
+    } else {
+        connection.stage = stage::OPAQUE;
+    }
+    connection.unread = body - rest;
+    if connection.unread != 0 {
+        connection.reading = reading::LENGTH;
+        connection.expects = framing.expects != 0 && rest == 0;
+    }
+    true
+}
+
+/// When the byte at a place of the stream arrived. Where the data came before Vigie did, what is known is that it is there
+/// now.
+#[inline(always)]
+fn start(connection: &mut Connection, position: u32) -> u64 {
+    match connection.arrivals.at(position) {
+        Some(time) => time,
+        // SAFETY: the helper has no preconditions.
+        None => unsafe { bpf_ktime_get_ns() },
+    }
+}
+
+/// A request line was read: the current process handles it. `false`: it is none that is watched.
+#[inline(always)]
+fn introduce(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
+    // SAFETY: the helper has no preconditions.
+    let process = unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 };
+    request.start = start;
+    request.process = process;
+    request.service = service(process);
+    request.route = ROUTE_UNKNOWN;
+    request.method = method;
+    if request.service == SERVICE_UNKNOWN {
+        meet(process, port, event::PROCESS);
+    }
+    request.service != SERVICE_IGNORED
+}
+
+/// The connection's request waits for its response.
+#[inline(always)]
+fn become_current(connection: &mut Connection) {
+    connection.response_bytes = 0;
+    connection.status = 0;
+    connection.is_http = true;
+    connection.in_step = true;
+    connection.stage = stage::OPEN;
+}
+
+/// Finds the route of the path that [`vigie_scan_request`] has found: by its raw hash, or else by its shape. A function of
+/// its own for the verifier's sake, as those in `parsers.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_find_route(request: *mut Request) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    let (Some(request), Some(parsed), Some(buffer)) = (unsafe { request.as_mut() }, PARSED.get_ptr_mut(0), buffer(0))
+    else {
+        return 0;
+    };
+    // SAFETY: this CPU's element, of which only the receiving programs use these parts.
+    find_route(request, buffer, unsafe { &mut *parsed });
+    0
+}
+
+#[inline(always)]
+fn find_route(request: &mut Request, buffer: *const [u8; BUFFER], parsed: &mut Parsed) {
+    let line = parsed.line;
+    let hash = line.hash ^ (request.service as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let cached = CACHE.get_ptr_mut(hash as u32 & (CACHED_PATHS as u32 - 1));
     if let Some(cached) = cached {
         // SAFETY: this CPU's entry, which only this program touches.
         let CachedPath { hash: known, route, .. } = unsafe { *cached };
         if known == hash && route != ROUTE_UNKNOWN {
-            connection.route = route;
+            request.route = route;
             return;
         }
     }
-    connection.shape = vigie_shape(line.start as u64, line.end as u64);
+    request.shape = shape(line.start as u64, line.end as u64, parsed);
     let length = (line.end - line.start) as u32;
-    if !find_shape(connection) {
-        show_path(connection, connection.service, length, |path| {
-            // SAFETY: the source is below WINDOW + PATH, which is below BUFFER.
-            unsafe { copy_path(path, buffer.as_ptr().add(line.start & 15)) };
+    if !find_shape(request) {
+        show_path(request, length, |path| {
+            // SAFETY: a path starts in the first 16 bytes, and 16 + PATH is below BUFFER.
+            unsafe { copy_path(path, buffer.cast::<u8>().add(line.start & 15)) };
         });
-    } else if connection.route > ROUTE_OTHER
+    } else if request.route > ROUTE_OTHER
         && let Some(cached) = cached
     {
         // SAFETY: as above.
         unsafe {
             *cached = CachedPath {
                 hash,
-                route: connection.route,
+                route: request.route,
                 reserved: 0,
             };
         }
     }
 }
 
-/// Looks the shape of the connection's path up. `false`: user space has to see the path.
+/// The shape of the path from `start` to `end` of the received bytes: that of its first [`PATH`] bytes.
 #[inline(always)]
-fn find_shape(connection: &mut Connection) -> bool {
-    if !is_known(connection.service) {
+fn shape(start: u64, end: u64, parsed: &mut Parsed) -> u64 {
+    parsed.shape = Shape::default();
+    let mut at = start;
+    let mut i = 0;
+    while i < PATH / BYTEWISE && at < end {
+        vigie_add_to_shape(at, end);
+        at += BYTEWISE as u64;
+        i += 1;
+    }
+    parsed.shape.finish()
+}
+
+/// Looks the shape of a request's path up. `false`: user space has to see the path.
+#[inline(always)]
+fn find_shape(request: &mut Request) -> bool {
+    if !is_known(request.service) {
         return false;
     }
-    let route = taught(connection.shape, connection.service);
+    let route = taught(request.shape, request.service);
     if route == ROUTE_UNKNOWN {
-        let full = FULL.get(connection.service as u32).is_some_and(|full| *full != 0);
+        let full = FULL.get(request.service as u32).is_some_and(|full| *full != 0);
         if !full {
             return false;
         }
-        connection.route = ROUTE_OTHER;
+        request.route = ROUTE_OTHER;
     } else if route == ROUTE_NONE {
         // It has only answered 404 so far. If it now does not, user space must hear of it under its own shape.
-        connection.route = ROUTE_UNKNOWN;
+        request.route = ROUTE_UNKNOWN;
     } else {
-        connection.route = route;
+        request.route = route;
     }
     true
 }
@@ -202,75 +264,264 @@ unsafe fn copy_path(path: &mut [u8; PATH], source: *const u8) {
     }
 }
 
-/// A request line that is long, comes in pieces, or is not of the usual form.
+/// Whatever is not usual: heads in pieces, chunked bodies, pipelined requests, what is not HTTP.
 #[inline(never)]
-fn read_line(sock: *const c_void, connection: &mut Connection, count: u64, arrival: u64) {
-    let (Some(pieces), Some(mut message)) = (pieces(sock), Message::received()) else {
+fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: u32) {
+    let Some(pieces) = pieces(sock) else {
         return;
     };
-    let length = message.copy(0, count);
-    if connection.stage != stage::LINE
-        && count > WINDOW as u64
-        && vigie_scan_request(length, SEED.load()) != 0
-        && let Some(parsed) = PARSED.get(0)
-    {
-        let line = parsed.line;
-        end_previous(connection);
-        open(sock, connection, arrival, count, &line);
-        find_route(connection, message.buffer, &line);
-        return;
-    }
-    if connection.stage == stage::UNTIL_CLOSE {
-        // These bytes may as well be the rest of the request's body. Only a whole request line ends the response.
-        pieces.request.reset();
-        let step = vigie_read_request(pieces, length) as u8;
-        if step == Step::More as u8 {
-            lost(Lost::Unmatched);
-        }
-        if step != Step::Done as u8 {
+    connection.port = port(sock);
+    let mut at = 0;
+    let mut step = 0;
+    while step < STEPS {
+        if at >= count {
             return;
         }
-        end_previous(connection);
+        if connection.stage == stage::OPAQUE {
+            forget_pieces(sock);
+            return;
+        }
+        at = vigie_read_on(connection, pieces, at, count, first);
+        step += 1;
     }
-    if connection.stage == stage::IDLE {
-        pieces.request.reset();
-        connection.stage = stage::LINE;
+    lost(Lost::Unmatched);
+    lose_step(connection);
+}
+
+/// What comes next is not known: it is looked at again at the next read.
+#[inline(always)]
+fn lose_step(connection: &mut Connection) {
+    connection.reading = reading::START;
+    connection.expects = false;
+    connection.in_step = false;
+}
+
+/// Takes one step through the `count` bytes that were received, from the `at`th on, and says up to where. `first` is the
+/// sequence number of the first byte.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at: u64, count: u64, first: u32) -> u64 {
+    // SAFETY: null, or a map's value each, as the verifier checks at each call.
+    let (Some(connection), Some(pieces)) = (unsafe { connection.as_mut() }, unsafe { pieces.as_mut() }) else {
+        return count;
+    };
+    let left = count - at;
+    if !connection.expects {
+        if connection.reading == reading::LENGTH {
+            let taken = if left < connection.unread {
+                left
+            } else {
+                connection.unread
+            };
+            connection.unread -= taken;
+            if connection.unread == 0 {
+                connection.reading = reading::START;
+            }
+            add_bytes(connection, pieces, taken);
+            return at + taken;
+        }
+        if connection.reading == reading::CHUNKED {
+            return chunked_body(connection, pieces, at, count);
+        }
     }
-    if pieces.request.is_fresh() {
-        connection.request_bytes = 0;
-        connection.start = start(arrival);
+    let Some(mut message) = Message::received() else {
+        lost(Lost::Unreadable);
+        lose_step(connection);
+        return count;
+    };
+    let length = message.copy(at, left);
+    if length == 0 {
+        lose_step(connection);
+        return count;
     }
-    connection.request_bytes += count;
-    let result = vigie_read_request(pieces, length);
-    let mut step = result as u8;
+    if connection.expects {
+        // A client that was answered without leave to send the body may send it all the same, or the next request.
+        connection.expects = false;
+        if connection.stage == stage::IDLE && !connection.has_waiting() && vigie_scan_request(length, SEED.load()) != 0
+        {
+            connection.reading = reading::START;
+        }
+        return at;
+    }
+    if connection.reading == reading::FIELDS {
+        let taken = read_head(&mut pieces.fields, length, 0);
+        add_bytes(connection, pieces, taken);
+        if pieces.fields.step() == Step::Done {
+            let framing = pieces.fields.head().framing;
+            expect_body(connection, pieces, &framing);
+        }
+        return at + taken;
+    }
+    let position = first.wrapping_add(at as u32);
+    let may_begin = connection.reading == reading::START || (at == 0 && !connection.in_step);
+    if may_begin {
+        let result = vigie_scan_request(length, SEED.load());
+        if result != 0 {
+            take_scanned(connection, pieces, result, position);
+            return at + (result >> 1);
+        }
+    }
+    if connection.reading == reading::START {
+        pieces.line.reset();
+        connection.reading = reading::LINE;
+    }
+    if pieces.line.is_fresh() {
+        pieces.start = start(connection, position);
+        pieces.bytes = 0;
+    }
+    let result = vigie_read_line(pieces, length);
+    let taken = result >> 8;
+    pieces.bytes += taken;
+    let step = result as u8;
     if step == Step::More as u8 {
-        if result >> 8 == count {
-            return;
-        }
-        // Longer than what can be looked at. If the path was there, the response will show whether this is HTTP.
-        step = if pieces.request.has_path() {
-            Step::Done as u8
-        } else {
-            Step::Bad as u8
-        };
+        return at + taken;
     }
-    if step == Step::Bad as u8 {
-        // A connection that never carried a request is another protocol. One that did may be in the middle of something
-        // that Vigie does not follow: it is looked at again at its next read.
-        connection.stage = if connection.is_whole && !connection.is_http {
-            stage::OPAQUE
-        } else {
-            stage::IDLE
-        };
+    if step == Step::Done as u8 {
+        let start = pieces.start;
+        let bytes = pieces.bytes;
+        if let Some((request, is_current)) = place(connection, pieces) {
+            // SAFETY: a part of a map's value, as said by `place`.
+            let request = unsafe { &mut *request };
+            request.bytes = bytes;
+            take_line(request, connection.port, pieces, start);
+            settle(connection, is_current);
+        }
+        connection.reading = reading::FIELDS;
+        pieces.fields.start_in_line();
+        return at + taken;
+    }
+    // A connection that never carried a request is another protocol. One that did may be in the middle of something
+    // that Vigie does not follow.
+    if connection.in_step && !connection.is_http {
+        connection.stage = stage::OPAQUE;
+    }
+    lose_step(connection);
+    count
+}
+
+/// A request whose line was found as a whole, and the fields of its head as far as they are there.
+#[inline(always)]
+fn take_scanned(connection: &mut Connection, pieces: &mut Pieces, result: u64, position: u32) {
+    let Some(parsed) = PARSED.get(0) else {
+        return;
+    };
+    let line = parsed.line;
+    let framing = parsed.framing;
+    let start = start(connection, position);
+    if let Some((request, is_current)) = place(connection, pieces) {
+        // SAFETY: a part of a map's value, as said by `place`.
+        let request = unsafe { &mut *request };
+        request.bytes = result >> 1;
+        if introduce(request, connection.port, line.method as u8, start) {
+            vigie_find_route(request);
+        }
+        settle(connection, is_current);
+    }
+    if result & 1 != 0 {
+        expect_body(connection, pieces, &framing);
         return;
     }
-    handle(sock, connection);
-    connection.method = pieces.request.method();
-    connection.shape = pieces.request.shape();
-    if connection.stage == stage::OPEN && !find_shape(connection) {
-        show_path(connection, connection.service, pieces.request.path_length(), |path| {
+    pieces.fields.start_in_line();
+    if result >> 1 != line.space as u64 {
+        pieces.fields.go_on(&framing);
+    }
+    connection.reading = reading::FIELDS;
+}
+
+/// Where the next request is kept, and whether it is the one that is answered next. `None`: nowhere.
+///
+/// The pointer is to a part of `connection` or of `pieces`.
+#[inline(always)]
+fn place(connection: &mut Connection, pieces: &mut Pieces) -> Option<(*mut Request, bool)> {
+    if !connection.has_waiting() {
+        if connection.stage == stage::UNTIL_CLOSE {
+            // The next request ends a response whose own end could not be known: with the last byte before it.
+            let (end, status) = (connection.last_send, connection.status);
+            finish(connection, end, status);
+        }
+        if connection.stage == stage::IDLE {
+            return Some((&raw mut connection.request, true));
+        }
+    }
+    if connection.dropped != 0 || connection.put.wrapping_sub(connection.taken) >= WAITING as u32 {
+        connection.dropped += 1;
+        lost(Lost::Unmatched);
+        return None;
+    }
+    // SAFETY: the mask keeps the place in the ring.
+    let place = unsafe {
+        (&raw mut pieces.waiting)
+            .cast::<Request>()
+            .add(connection.put as usize & (WAITING - 1))
+    };
+    Some((place, false))
+}
+
+/// The request in its place is complete.
+#[inline(always)]
+fn settle(connection: &mut Connection, is_current: bool) {
+    if !is_current {
+        connection.put = connection.put.wrapping_add(1);
+        return;
+    }
+    become_current(connection);
+    if connection.request.service == SERVICE_IGNORED {
+        connection.stage = stage::OPAQUE;
+    }
+}
+
+/// A request whose line was read in pieces, or is not of the usual form.
+#[inline(always)]
+pub fn take_line(request: &mut Request, port: u16, pieces: &Pieces, start: u64) {
+    if !introduce(request, port, pieces.line.method(), start) {
+        return;
+    }
+    request.shape = pieces.line.shape();
+    if !find_shape(request) {
+        show_path(request, pieces.line.path_length(), |path| {
             // SAFETY: the source is PATH bytes long.
-            unsafe { copy_path(path, pieces.request.path().as_ptr()) };
+            unsafe { copy_path(path, pieces.line.path().as_ptr()) };
         });
     }
+}
+
+/// A head has ended: what comes next is its body, or the next request.
+#[inline(always)]
+fn expect_body(connection: &mut Connection, pieces: &mut Pieces, framing: &Framing) {
+    connection.reading = if framing.chunked != 0 {
+        pieces.chunks = Chunks::default();
+        reading::CHUNKED
+    } else if framing.has_length != 0 && framing.length != 0 {
+        connection.unread = framing.length;
+        reading::LENGTH
+    } else {
+        reading::START
+    };
+    connection.expects = framing.expects != 0 && connection.reading != reading::START;
+}
+
+/// A chunked body goes on.
+#[inline(always)]
+fn chunked_body(connection: &mut Connection, pieces: &mut Pieces, at: u64, count: u64) -> u64 {
+    let result = vigie_follow_chunks(&mut pieces.chunks, at, count, 0);
+    let end = result >> 2;
+    add_bytes(connection, pieces, end - at);
+    match result & 3 {
+        BODY_GOES_ON => {}
+        BODY_ENDED => connection.reading = reading::START,
+        _ => lose_step(connection),
+    }
+    end
+}
+
+/// Counts bytes for the request that was read last.
+#[inline(always)]
+fn add_bytes(connection: &mut Connection, pieces: &mut Pieces, count: u64) {
+    if connection.put == connection.taken {
+        connection.request.bytes += count;
+        return;
+    }
+    let last = connection.put.wrapping_sub(1) as usize & (WAITING - 1);
+    // SAFETY: the mask keeps the place in the ring.
+    unsafe { (*(&raw mut pieces.waiting).cast::<Request>().add(last)).bytes += count };
 }

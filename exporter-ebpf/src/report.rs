@@ -1,7 +1,7 @@
 //! Counting a finished request, and telling user space what it has to know.
 
 use vigie_ebpf::types::{
-    Connection, Finished, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent,
+    Connection, Finished, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Request, RequestEvent,
     SERVICE_IGNORED, SERVICE_PENDING, SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SeriesKey, ShapeKey, event, stage,
 };
 
@@ -21,22 +21,43 @@ pub fn is_known(service: u16) -> bool {
 /// Counts the current request of a connection, which ended at `end`, and makes the connection ready for the next.
 #[inline(always)]
 pub fn finish(connection: &mut Connection, end: u64, status: u16) {
-    connection.stage = stage::IDLE;
+    vigie_finish(connection, end, status as u32);
+}
+
+/// A function of its own for the verifier's sake, as those in `parsers.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    let Some(connection) = (unsafe { connection.as_mut() }) else {
+        return 0;
+    };
+    count(connection, end, status as u16);
+    0
+}
+
+#[inline(always)]
+fn count(connection: &mut Connection, end: u64, status: u16) {
+    let request = connection.request;
     let finished = Finished {
-        duration: end.saturating_sub(connection.start),
-        request_bytes: connection.request_bytes,
+        duration: end.saturating_sub(request.start),
+        request_bytes: request.bytes,
         response_bytes: connection.response_bytes,
     };
-    let mut number = connection.service;
-    let mut route = connection.route;
-    if !is_known(number) {
-        number = service(connection.process);
+    let port = connection.port;
+    // From here on the receiving side, on another CPU, may put the next request in its place.
+    // SAFETY: a part of the connection. A volatile write is not moved before the reads above.
+    unsafe { (&raw mut connection.stage).write_volatile(stage::IDLE) };
+    let mut number = request.service;
+    let mut route = request.route;
+    if !is_known(number) && number != SERVICE_IGNORED {
+        number = service(request.process);
     }
     if number == SERVICE_IGNORED {
         return;
     }
     if route == ROUTE_UNKNOWN && is_known(number) {
-        route = taught(connection.shape, number);
+        route = taught(request.shape, number);
     }
     // Neither "not found" nor no answer at all says that there is something at this path.
     let is_found = status != NOT_FOUND && status != STATUS_ABORTED;
@@ -49,9 +70,9 @@ pub fn finish(connection: &mut Connection, end: u64, status: u16) {
     let key = SeriesKey {
         route,
         service: number,
-        port: connection.port,
+        port,
         status,
-        method: connection.method,
+        method: request.method,
         reserved: 0,
     };
     if let (Some(value), Some(bounds)) = (SERIES.get_ptr_mut(key), LATENCY_BOUNDS.get(0)) {
@@ -59,13 +80,7 @@ pub fn finish(connection: &mut Connection, end: u64, status: u16) {
         unsafe { (*value).count(bounds, &finished) };
         return;
     }
-    report(connection, key, finished);
-}
-
-/// Counts the current request of a connection that is closed before it was answered.
-#[inline(always)]
-pub fn abort(connection: &mut Connection, end: u64) {
-    finish(connection, end, STATUS_ABORTED);
+    report(&request, key, finished);
 }
 
 /// The route that user space taught for a shape.
@@ -84,15 +99,15 @@ pub fn taught(shape: u64, service: u16) -> u32 {
 }
 
 #[inline(never)]
-fn report(connection: &Connection, key: SeriesKey, finished: Finished) {
+fn report(request: &Request, key: SeriesKey, finished: Finished) {
     let Some(mut event) = EVENTS.reserve_untyped::<RequestEvent>(0) else {
         lost(Lost::RingFull);
         return;
     };
     event.write(RequestEvent {
         kind: event::REQUEST,
-        process: connection.process,
-        shape: connection.shape,
+        process: request.process,
+        shape: request.shape,
         key,
         reserved: 0,
         finished,
@@ -121,7 +136,7 @@ pub fn meet(process: u32, port: u16, kind: u32) {
 
 /// Tells user space of a path whose shape it has not taught.
 #[inline(always)]
-pub fn show_path(connection: &Connection, service: u16, length: u32, copy: impl FnOnce(&mut [u8; 512])) {
+pub fn show_path(request: &Request, length: u32, copy: impl FnOnce(&mut [u8; 512])) {
     // If there is no room, the request itself will say so, or find its route taught by then.
     let Some(mut event) = EVENTS.reserve_untyped::<PathEvent>(0) else {
         return;
@@ -130,10 +145,10 @@ pub fn show_path(connection: &Connection, service: u16, length: u32, copy: impl 
     // SAFETY: the place is a reserved record of this type. Its path is written whole by `copy`.
     unsafe {
         (&raw mut (*place).kind).write(event::PATH);
-        (&raw mut (*place).process).write(connection.process);
-        (&raw mut (*place).shape).write(connection.shape);
+        (&raw mut (*place).process).write(request.process);
+        (&raw mut (*place).shape).write(request.shape);
         (&raw mut (*place).length).write(length);
-        (&raw mut (*place).service).write(service);
+        (&raw mut (*place).service).write(request.service);
         (&raw mut (*place).reserved).write(0);
         copy(&mut (*place).path);
     }

@@ -5,7 +5,7 @@
 //! rest: any method, any target, empty lines before the request. A property test holds them equal.
 
 use crate::{
-    bytes::{BUFFER, blank_bytes, equal_bytes, finish, first, forget, keep, mix, word},
+    bytes::{BUFFER, BYTEWISE, blank_bytes, byte, equal_bytes, finish, first, forget, keep, mix, through_memory, word},
     method::Packed,
     path::Shape,
     step::Step,
@@ -28,6 +28,8 @@ pub struct Line {
     pub start: usize,
     /// Where it ends: at the space or the `?`.
     pub end: usize,
+    /// Where the space before the version is.
+    pub space: usize,
     /// The method's number, see [`crate::method`].
     pub method: u64,
 }
@@ -109,9 +111,13 @@ pub fn scan<const WINDOW: usize>(buffer: &[u8; BUFFER], length: usize, seed: u64
         method,
         start,
         end,
+        space,
         hash,
     })
 }
+
+/// The longest method, in bytes: what is longer is no HTTP.
+const METHOD_BYTES: u32 = 64;
 
 /// Where in the line the reader is.
 const METHOD: u8 = 0;
@@ -193,7 +199,7 @@ impl Reader {
                         return Step::Bad;
                     }
                     self.stage = TARGET;
-                } else if is_token(byte) {
+                } else if is_token(byte) && self.method.length() < METHOD_BYTES {
                     self.method.push(byte);
                 } else if self.method.length() != 0 || (byte != b'\r' && byte != b'\n') {
                     // Empty lines before a request line are to be ignored (RFC 9112, 2.2).
@@ -240,6 +246,25 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Takes bytes of the buffer, up to `length` and [`BYTEWISE`], and says how many it were, and what the last one led to.
+    #[inline(always)]
+    pub fn read(&mut self, buffer: &[u8; BUFFER], length: usize) -> (usize, Step) {
+        let mut step = Step::More;
+        let mut i = 0;
+        while i < BYTEWISE {
+            if i >= length {
+                break;
+            }
+            through_memory(self);
+            step = self.push(byte(buffer, i));
+            i += 1;
+            if step != Step::More {
+                break;
+            }
+        }
+        (forget(buffer, i), step)
     }
 
     /// Whether the method was read, and the path at least in part.

@@ -6,24 +6,23 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use vigie_ebpf::{
     bytes::{WINDOW, word},
     chunked,
+    head::Head,
     method::{CONNECT, HEAD},
-    response::{self, Head},
     step::Step,
-    types::{Connection, Lost, stage},
+    types::{Connection, Lost, Pieces, Request, SERVICE_IGNORED, STATUS_ABORTED, WAITING, reading, stage},
 };
 
 use crate::{
     kernel::{connection, pieces},
     maps::{PARSED, lost},
-    parsers::{
-        BODY_ENDED_BEFORE, BODY_GOES_ON, BODY_UNKNOWN, vigie_follow_chunks, vigie_read_response, vigie_scan_response,
-    },
+    parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
+    receive::take_line,
     report::finish,
     user_memory::Message,
 };
 
-/// How many heads one system call may send: interim responses before the final one.
-const HEADS: usize = 3;
+/// How many steps are made through the bytes of one system call.
+const STEPS: usize = 128;
 
 /// The handler of every send hook: the kernel took `count` bytes, or an error below zero.
 #[inline(always)]
@@ -34,46 +33,111 @@ pub fn sent(sock: *const c_void, count: i32) {
     let Some(connection) = connection(sock) else {
         return;
     };
+    if connection.stage == stage::OPAQUE {
+        return;
+    }
     let count = count as u64;
     // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    match connection.stage {
-        stage::OPEN | stage::HEAD => {
-            connection.last_send = now;
-            connection.response_bytes += count;
-            begin(sock, connection, count);
-        }
-        stage::LENGTH => {
-            connection.last_send = now;
-            connection.response_bytes += count;
-            body(connection, count);
-        }
-        stage::CHUNKED => {
-            connection.last_send = now;
-            connection.response_bytes += count;
-            chunked_body(connection, 0, count);
-        }
+    connection.last_send = unsafe { bpf_ktime_get_ns() };
+    let at = match connection.stage {
+        stage::OPEN => usual_head(connection, count),
+        stage::LENGTH => body(connection, 0, count),
+        stage::CHUNKED => chunked_body(connection, 0, count),
         stage::UNTIL_CLOSE => {
-            connection.last_send = now;
             connection.response_bytes += count;
+            count
         }
-        stage::IDLE if connection.is_http => unmatched(count),
-        _ => {}
+        stage::IDLE if !connection.has_waiting() && connection.reading != reading::LINE => {
+            if connection.is_http {
+                unmatched(count);
+            }
+            count
+        }
+        _ => 0,
+    };
+    if at < count {
+        send_on(sock, connection, at, count);
     }
 }
 
-/// A body of known length goes on.
+/// A head of the usual size in one piece, and what follows it. Says up to which byte that is.
 #[inline(always)]
-fn body(connection: &mut Connection, count: u64) {
-    if count < connection.remaining {
-        connection.remaining -= count;
-        return;
+fn usual_head(connection: &mut Connection, count: u64) -> u64 {
+    let Some(mut message) = Message::sent() else {
+        return 0;
+    };
+    let length = message.copy(0, if count < WINDOW as u64 { count } else { WINDOW as u64 });
+    let end = vigie_scan_response(length);
+    match PARSED.get(0) {
+        Some(parsed) if end != 0 => take_head(connection, &parsed.head, end, count),
+        _ => 0,
     }
-    if count > connection.remaining {
-        lost(Lost::Unmatched);
+}
+
+/// Takes what a head says that ended at `end`, and the body that follows it. Says up to which byte that is.
+#[inline(always)]
+fn take_head(connection: &mut Connection, head: &Head, end: u64, count: u64) -> u64 {
+    let status = head.status as u16;
+    connection.response_bytes += end;
+    // 1xx is not the answer (RFC 9110, 15.2), but for 101.
+    if status < 200 && status != 101 {
+        connection.stage = stage::OPEN;
+        return end;
     }
-    let status = connection.status;
-    finish(connection, connection.last_send, status);
+    connection.status = status;
+    connection.remaining = 0;
+    let method = connection.request.method;
+    if status == 101 || (method == CONNECT && status < 300) {
+        finish(connection, connection.last_send, status);
+        connection.stage = stage::OPAQUE;
+        return count;
+    }
+    if method == HEAD || status == 204 || status == 304 {
+        return body(connection, end, count);
+    }
+    if head.framing.chunked != 0 {
+        connection.chunks = chunked::Chunks::default();
+        connection.stage = stage::CHUNKED;
+        return chunked_body(connection, end, count);
+    }
+    if head.framing.has_length != 0 {
+        connection.remaining = head.framing.length;
+        return body(connection, end, count);
+    }
+    connection.stage = stage::UNTIL_CLOSE;
+    connection.response_bytes += count - end;
+    count
+}
+
+/// A body of known length goes on at byte `at`. Says up to which byte.
+#[inline(always)]
+fn body(connection: &mut Connection, at: u64, count: u64) -> u64 {
+    let left = count - at;
+    let remaining = connection.remaining;
+    if left < remaining {
+        connection.remaining = remaining - left;
+        connection.response_bytes += left;
+        connection.stage = stage::LENGTH;
+        return count;
+    }
+    connection.response_bytes += remaining;
+    finish(connection, connection.last_send, connection.status);
+    at + remaining
+}
+
+/// A chunked body goes on at byte `at`. Says up to which byte it was followed.
+#[inline(always)]
+fn chunked_body(connection: &mut Connection, at: u64, count: u64) -> u64 {
+    let result = vigie_follow_chunks(&mut connection.chunks, at, count, 1);
+    let end = result >> 2;
+    connection.response_bytes += end - at;
+    match result & 3 {
+        BODY_GOES_ON => {}
+        BODY_ENDED => finish(connection, connection.last_send, connection.status),
+        // Its end is then the last byte before the next request, or the close.
+        _ => connection.stage = stage::UNTIL_CLOSE,
+    }
+    end
 }
 
 /// Counts a response that no request was seen for.
@@ -88,134 +152,172 @@ fn unmatched(count: u64) {
     }
 }
 
-/// The first bytes of a response.
-#[inline(always)]
-fn begin(sock: *const c_void, connection: &mut Connection, count: u64) {
+/// Whatever is not usual: heads that are long or come in pieces, several responses in one system call.
+#[inline(never)]
+fn send_on(sock: *const c_void, connection: &mut Connection, at: u64, count: u64) {
+    let Some(pieces) = pieces(sock) else {
+        return;
+    };
+    let mut at = at;
+    let mut step = 0;
+    while step < STEPS {
+        if at >= count {
+            return;
+        }
+        at = vigie_send_on(connection, pieces, at, count);
+        step += 1;
+    }
+    lost(Lost::Unmatched);
+    connection.stage = stage::UNTIL_CLOSE;
+}
+
+/// Takes one step through the `count` bytes that were sent, from the `at`th on, and says up to where.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at: u64, count: u64) -> u64 {
+    // SAFETY: null, or a map's value each, as the verifier checks at each call.
+    let (Some(connection), Some(pieces)) = (unsafe { connection.as_mut() }, unsafe { pieces.as_mut() }) else {
+        return count;
+    };
+    if connection.stage == stage::IDLE && !next(connection, pieces) {
+        lost(Lost::Unmatched);
+        return count;
+    }
+    match connection.stage {
+        stage::OPEN | stage::HEAD => {}
+        stage::LENGTH => return body(connection, at, count),
+        stage::CHUNKED => return chunked_body(connection, at, count),
+        _ => return count,
+    }
     let Some(mut message) = Message::sent() else {
         lost(Lost::Unreadable);
         connection.stage = stage::IDLE;
-        return;
+        connection.taken = connection.put;
+        return count;
     };
+    let length = message.copy(at, count - at);
+    if length == 0 {
+        connection.stage = stage::UNTIL_CLOSE;
+        return count;
+    }
     if connection.stage == stage::OPEN {
-        let length = message.copy(0, if count < WINDOW as u64 { count } else { WINDOW as u64 });
-        if let Some((head, end)) = response::scan::<WINDOW>(message.buffer, length as usize)
-            && take_head(connection, &head)
-        {
-            follow(connection, end as u64, count);
-            return;
-        }
-    }
-    read_head(sock, connection, count);
-}
-
-/// Takes what a head says, and whether it is the answer: 1xx is not (RFC 9110, 15.2), but for 101.
-#[inline(always)]
-fn take_head(connection: &mut Connection, head: &Head) -> bool {
-    let status = head.status;
-    if status < 200 && status != 101 {
-        return false;
-    }
-    connection.status = status;
-    connection.remaining = 0;
-    let is_tunnel = status == 101 || (connection.method == CONNECT && status < 300);
-    connection.stage = if is_tunnel {
-        stage::OPAQUE
-    } else if connection.method == HEAD || status == 204 || status == 304 {
-        stage::LENGTH
-    } else if head.chunked {
-        connection.chunks = chunked::Chunks::default();
-        stage::CHUNKED
-    } else if head.has_length {
-        connection.remaining = head.length;
-        stage::LENGTH
-    } else {
-        stage::UNTIL_CLOSE
-    };
-    true
-}
-
-/// The head has ended at `start` of `count` bytes: what comes behind it is the body.
-#[inline(always)]
-fn follow(connection: &mut Connection, start: u64, count: u64) {
-    match connection.stage {
-        stage::LENGTH => body(connection, count - start),
-        stage::CHUNKED => chunked_body(connection, start, count),
-        stage::OPAQUE => {
-            let status = connection.status;
-            finish(connection, connection.last_send, status);
-            connection.stage = stage::OPAQUE;
-        }
-        _ => {}
-    }
-}
-
-/// A chunked body goes on, from `start` to `count` of the bytes that were sent.
-#[inline(always)]
-fn chunked_body(connection: &mut Connection, start: u64, count: u64) {
-    match vigie_follow_chunks(connection, start, count) {
-        BODY_GOES_ON => return,
-        // Its end is then the last byte before the next request, or the close.
-        BODY_UNKNOWN => {
-            connection.stage = stage::UNTIL_CLOSE;
-            return;
-        }
-        BODY_ENDED_BEFORE => lost(Lost::Unmatched),
-        _ => {}
-    }
-    let status = connection.status;
-    finish(connection, connection.last_send, status);
-}
-
-/// A head that is long, comes in pieces, or behind an interim one.
-#[inline(never)]
-fn read_head(sock: *const c_void, connection: &mut Connection, count: u64) {
-    let (Some(pieces), Some(mut message)) = (pieces(sock), Message::sent()) else {
-        return;
-    };
-    let length = message.copy(0, count);
-    if connection.stage == stage::OPEN && count > WINDOW as u64 {
         let end = vigie_scan_response(length);
         if end != 0
             && let Some(parsed) = PARSED.get(0)
-            && take_head(connection, &parsed.head)
         {
-            follow(connection, end, count);
-            return;
+            return take_part(connection, &parsed.head, at, end, count);
         }
+        pieces.response.start();
+        connection.stage = stage::HEAD;
     }
-    if connection.stage == stage::OPEN {
-        pieces.response.reset();
-    }
-    let mut at = 0;
-    let mut heads = 0;
-    connection.stage = stage::HEAD;
-    while heads < HEADS && at < count {
-        let result = vigie_read_response(pieces, at, length);
-        at += result >> 8;
-        if result as u8 == Step::Bad as u8 {
+    let taken = read_head(&mut pieces.response, length, 1);
+    match pieces.response.step() {
+        Step::More => {
+            connection.response_bytes += taken;
+            connection.status = pieces.response.head().status as u16;
+            at + taken
+        }
+        Step::Done => take_part(connection, pieces.response.head(), at, taken, count),
+        Step::Bad => {
             lost(Lost::Unmatched);
             connection.stage = stage::OPAQUE;
-            return;
-        }
-        if result as u8 == Step::More as u8 {
-            break;
-        }
-        let head = pieces.response.head();
-        pieces.response.reset();
-        if take_head(connection, &head) {
-            follow(connection, at, count);
-            return;
-        }
-        heads += 1;
-        if at >= count {
-            // Only interim responses so far: the final one is looked for as if nothing had come.
-            connection.stage = stage::OPEN;
-            return;
+            count
         }
     }
-    if at < count {
-        // The head is longer than what can be looked at. Its status is known, its framing is not.
-        connection.status = pieces.response.head().status;
-        connection.stage = stage::UNTIL_CLOSE;
+}
+
+/// As [`take_head`], for a head that begins, or goes on, at byte `at`, and whose part there is `length` bytes long.
+#[inline(always)]
+fn take_part(connection: &mut Connection, head: &Head, at: u64, length: u64, count: u64) -> u64 {
+    at + take_head(connection, head, length, count - at)
+}
+
+/// The next of the requests that wait becomes the one that is being answered. `false`: there is none.
+#[inline(always)]
+fn next(connection: &mut Connection, pieces: &mut Pieces) -> bool {
+    if take_waiting(connection, pieces) {
+    } else if connection.dropped != 0 {
+        connection.dropped -= 1;
+        connection.request = Request {
+            service: SERVICE_IGNORED,
+            ..Request::default()
+        };
+    } else if connection.reading == reading::LINE && pieces.line.has_path() {
+        // The server has seen enough, as with "414 URI Too Long" or "408 Request Timeout".
+        let start = pieces.start;
+        connection.request.bytes = pieces.bytes;
+        take_line(&mut connection.request, connection.port, pieces, start);
+        pieces.fields.start_in_line();
+        connection.reading = reading::FIELDS;
+        connection.is_http = true;
+    } else {
+        return false;
     }
+    connection.response_bytes = 0;
+    connection.status = 0;
+    connection.stage = stage::OPEN;
+    true
+}
+
+/// Takes a request out of the ring of those that wait. `false`: there is none.
+#[inline(always)]
+fn take_waiting(connection: &mut Connection, pieces: &Pieces) -> bool {
+    if connection.taken == connection.put {
+        return false;
+    }
+    // SAFETY: the mask keeps the place in the ring.
+    connection.request = unsafe {
+        *(&raw const pieces.waiting)
+            .cast::<Request>()
+            .add(connection.taken as usize & (WAITING - 1))
+    };
+    connection.taken = connection.taken.wrapping_add(1);
+    true
+}
+
+/// The server has closed its side, or the connection is gone: what was open has ended.
+#[inline(always)]
+pub fn close(sock: *const c_void) {
+    let Some(connection) = connection(sock) else {
+        return;
+    };
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // A head that never ended is no request yet: no server has seen it as one.
+    let is_unfinished = connection.reading == reading::FIELDS;
+    match connection.stage {
+        stage::OPEN if is_unfinished && connection.put == connection.taken => {}
+        stage::OPEN | stage::HEAD => finish(connection, now, STATUS_ABORTED),
+        stage::LENGTH | stage::CHUNKED | stage::UNTIL_CLOSE => {
+            finish(connection, connection.last_send, connection.status);
+        }
+        _ => {}
+    }
+    if connection.put != connection.taken
+        && let Some(pieces) = pieces(sock)
+    {
+        if is_unfinished {
+            connection.put = connection.put.wrapping_sub(1);
+        }
+        let mut i = 0;
+        while i < WAITING && vigie_abort_next(connection, pieces, now) != 0 {
+            i += 1;
+        }
+    }
+    connection.stage = stage::OPAQUE;
+}
+
+/// Counts a request that will not be answered any more. 0: there is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_abort_next(connection: *mut Connection, pieces: *mut Pieces, now: u64) -> u64 {
+    // SAFETY: null, or a map's value each, as the verifier checks at each call.
+    let (Some(connection), Some(pieces)) = (unsafe { connection.as_mut() }, unsafe { pieces.as_mut() }) else {
+        return 0;
+    };
+    if !take_waiting(connection, pieces) {
+        return 0;
+    }
+    finish(connection, now, STATUS_ABORTED);
+    1
 }

@@ -3,7 +3,13 @@
 //! Everything here is `repr(C)` without hidden padding, so that both sides agree on every byte. Times are nanoseconds
 //! of the monotonic clock.
 
-use crate::{arrivals::Arrivals, chunked::Chunks, request, response};
+use crate::{
+    arrivals::Arrivals,
+    chunked::Chunks,
+    head::{self, Framing, Head},
+    path::Shape,
+    request,
+};
 
 /// How many bounds a latency histogram may have; the bucket for everything above the last comes on top.
 pub const BOUNDS: usize = 31;
@@ -184,7 +190,7 @@ pub enum Lost {
     Fault = 2,
     /// A system call whose buffer cannot be found: `io_uring`, `recvmmsg`, a kernel thread.
     Unreadable = 3,
-    /// A response that no request was seen for: pipelined requests in one piece.
+    /// A response that no request was seen for, or a request that could not be kept.
     Unmatched = 4,
     /// Two living threads share a place for their books: what they did since they last left a CPU is not counted.
     ThreadCollision = 5,
@@ -193,76 +199,137 @@ pub enum Lost {
 /// How many reasons there are.
 pub const LOST: usize = 6;
 
+/// A request, from when it was read until it is answered. All zero is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// When its first byte became readable.
+    pub start: u64,
+    /// Bytes received for it.
+    pub bytes: u64,
+    /// The shape of the path, where the route is not known.
+    pub shape: u64,
+    /// The route, or [`ROUTE_UNKNOWN`].
+    pub route: u32,
+    /// The process that read it.
+    pub process: u32,
+    /// Its service.
+    pub service: u16,
+    /// The method's number.
+    pub method: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
+}
+
 /// Where an HTTP/1 connection is. All zero is a new one.
+///
+/// It has two sides, which may be at work at the same time: what is received, in one of [`reading`]; and what is sent, in
+/// one of [`stage`]. Requests that were read before the one before them was answered wait in [`Pieces::waiting`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
     /// When what was not read yet became readable.
     pub arrivals: Arrivals,
-    /// When the current request's first byte became readable.
-    pub start: u64,
+    /// The request that is being answered.
+    pub request: Request,
     /// When the last byte of its response so far was taken.
     pub last_send: u64,
-    /// What is left of a body with a known length.
+    /// What is left of a response's body with a known length.
     pub remaining: u64,
-    /// The shape of the path, where the route is not known.
-    pub shape: u64,
-    /// Bytes received for the current request.
-    pub request_bytes: u64,
-    /// Bytes sent for it.
+    /// Bytes sent for the request.
     pub response_bytes: u64,
-    /// The framing of a chunked body.
+    /// The framing of a response's chunked body.
     pub chunks: Chunks,
-    /// The route, or [`ROUTE_UNKNOWN`].
-    pub route: u32,
-    /// The process that read the request.
-    pub process: u32,
-    /// Its service.
-    pub service: u16,
+    /// What is left of a request's body with a known length.
+    pub unread: u64,
+    /// How many requests were put into [`Pieces::waiting`]. Only the receiving side writes it.
+    pub put: u32,
+    /// How many were taken from there. Only the sending side writes it.
+    pub taken: u32,
+    /// How many requests behind those could not be kept: their responses are not counted.
+    pub dropped: u32,
     /// The status, once it was sent.
     pub status: u16,
     /// The local TCP port.
     pub port: u16,
-    /// The method's number.
-    pub method: u8,
     /// One of [`stage`].
     pub stage: u8,
+    /// One of [`reading`].
+    pub reading: u8,
     /// Whether this connection has carried a request.
     pub is_http: bool,
-    /// Whether it was seen from its first byte on.
-    pub is_whole: bool,
+    /// Whether what is read is known to continue what was read before: the connection was seen from its first byte on, or
+    /// has come to the start of a request.
+    pub in_step: bool,
+    /// Whether the client waits for leave to send the body of the last request, and no byte of it has come.
+    pub expects: bool,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 7],
 }
 
-/// The stages of a connection.
-pub mod stage {
-    /// Waiting for a request.
-    pub const IDLE: u8 = 0;
-    /// In the middle of a request line.
+// === impl Connection ===
+
+impl Connection {
+    /// Whether a request waits for the one before it to be answered.
+    #[inline(always)]
+    pub fn has_waiting(&self) -> bool {
+        self.put != self.taken || self.dropped != 0
+    }
+}
+
+/// What the receiving side of a connection waits for.
+pub mod reading {
+    /// A request.
+    pub const START: u8 = 0;
+    /// The rest of a request line.
     pub const LINE: u8 = 1;
-    /// Waiting for the response.
-    pub const OPEN: u8 = 2;
-    /// In the middle of a response's head.
-    pub const HEAD: u8 = 3;
-    /// In a body of known length.
-    pub const LENGTH: u8 = 4;
-    /// In a chunked body.
-    pub const CHUNKED: u8 = 5;
-    /// In a body that ends with the connection.
-    pub const UNTIL_CLOSE: u8 = 6;
-    /// Not HTTP, or not any more.
-    pub const OPAQUE: u8 = 7;
+    /// The rest of a request's head.
+    pub const FIELDS: u8 = 2;
+    /// The rest of a body of known length.
+    pub const LENGTH: u8 = 3;
+    /// The rest of a chunked body.
+    pub const CHUNKED: u8 = 4;
 }
 
-/// What only a connection with unusual pieces needs: the state of the byte-wise parsers.
+/// Where the sending side of a connection is.
+pub mod stage {
+    /// No request is being answered.
+    pub const IDLE: u8 = 0;
+    /// Waiting for the response.
+    pub const OPEN: u8 = 1;
+    /// In the middle of a response's head.
+    pub const HEAD: u8 = 2;
+    /// In a body of known length.
+    pub const LENGTH: u8 = 3;
+    /// In a chunked body.
+    pub const CHUNKED: u8 = 4;
+    /// In a body that ends with the connection.
+    pub const UNTIL_CLOSE: u8 = 5;
+    /// Not HTTP, or not any more.
+    pub const OPAQUE: u8 = 6;
+}
+
+/// How many requests of one connection can wait for the one before them to be answered: a power of two.
+pub const WAITING: usize = 32;
+
+/// What only a connection with unusual pieces needs: the state of the byte-wise parsers, and pipelined requests.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pieces {
     /// The request line.
-    pub request: request::Reader,
+    pub line: request::Reader,
+    /// When the first byte of that request became readable.
+    pub start: u64,
+    /// Bytes received of it.
+    pub bytes: u64,
+    /// The rest of the request's head.
+    pub fields: head::Reader,
+    /// The framing of a request's chunked body.
+    pub chunks: Chunks,
     /// The response's head.
-    pub response: response::Reader,
+    pub response: head::Reader,
+    /// Requests that wait for the one before them to be answered: a ring.
+    pub waiting: [Request; WAITING],
 }
 
 /// What the parsers that are verified on their own hand to their callers.
@@ -271,8 +338,12 @@ pub struct Pieces {
 pub struct Parsed {
     /// A request line.
     pub line: request::Line,
+    /// What the request's fields say.
+    pub framing: Framing,
+    /// The shape of its path.
+    pub shape: Shape,
     /// A response's head.
-    pub head: response::Head,
+    pub head: Head,
 }
 
 /// A raw path that was seen lately, and its route.
@@ -428,6 +499,6 @@ mod tests {
                 < 64_000_000 - 12_000_000
         );
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (224, 664));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (256, 2080));
     }
 }

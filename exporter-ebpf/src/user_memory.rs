@@ -13,7 +13,7 @@ use vigie_ebpf::{
 
 use crate::{
     kernel::{REGS_SECOND, REGS_SYSCALL, REGS_THIRD, load, registers},
-    maps::{RECEIVED, SENT, lost},
+    maps::{buffer, lost},
 };
 
 macro_rules! numbers {
@@ -40,7 +40,7 @@ numbers! {
 }
 
 /// How many elements of an I/O vector are looked at.
-const VECTOR: usize = 16;
+const VECTOR: usize = 64;
 
 /// `struct iovec`.
 #[repr(C)]
@@ -126,13 +126,8 @@ impl Message {
         } else {
             return None;
         };
-        let buffer = if is_sent {
-            SENT.get_ptr_mut(0)
-        } else {
-            RECEIVED.get_ptr_mut(0)
-        };
-        // SAFETY: this CPU's buffer, which only the programs of this direction use; see RECEIVED and SENT.
-        let buffer = unsafe { &mut *buffer? };
+        // SAFETY: this CPU's buffer, which only the programs of this direction use.
+        let buffer = unsafe { &mut *buffer(is_sent as u32)? };
         Some(Self {
             address,
             count: forget(buffer, count as usize) as u64,
@@ -161,12 +156,7 @@ impl Message {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vigie_gather(address: u64, count: u64, skip: u64, wanted: u64, is_sent: u32) -> u64 {
-    let buffer = if is_sent != 0 {
-        SENT.get_ptr_mut(0)
-    } else {
-        RECEIVED.get_ptr_mut(0)
-    };
-    let Some(buffer) = buffer else {
+    let Some(buffer) = buffer(is_sent) else {
         return 0;
     };
     // SAFETY: this CPU's buffer, which only the programs of this direction use.
@@ -203,7 +193,7 @@ extern "C" fn vigie_gather(address: u64, count: u64, skip: u64, wanted: u64, is_
 /// Copies `count` bytes from the current task's memory to place `at` of the buffer.
 #[inline(always)]
 fn copy(buffer: &mut [u8; BUFFER], at: u64, address: u64, count: u64) -> u64 {
-    if at >= PIECE as u64 || count == 0 || count > PIECE as u64 {
+    if at >= PIECE as u64 || count > PIECE as u64 {
         return 0;
     }
     // SAFETY: `at` is below PIECE and `count` at most PIECE, and BUFFER holds two of them; the helper checks the source.

@@ -1,0 +1,490 @@
+//! From the fields of a head to where its message ends (RFC 9112, 5 and 6).
+//!
+//! Requests and responses differ in their first line only. As for request lines there are two parsers: [`scan`] takes
+//! whole lines of the usual form, eight bytes at a time, and stops at the first that is not; [`Reader`] takes a head byte
+//! by byte, in whatever pieces it comes. Each can go on where the other has stopped, at the start of a line. A property
+//! test holds them equal.
+
+use crate::{
+    bytes::{
+        BUFFER, BYTEWISE, above_nine_bytes, at_least, byte, equal, equal_bytes, first, forget, select, through_memory,
+        unbranched, word,
+    },
+    step::Step,
+};
+
+/// What the fields of a head say about its body. Of fields of one name the last counts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Framing {
+    /// The value of `Content-Length`, where [`Framing::has_length`].
+    pub length: u64,
+    /// 1 if a valid `Content-Length` was there.
+    pub has_length: u64,
+    /// 1 if the last transfer coding is `chunked`.
+    pub chunked: u64,
+    /// 1 if the client waits for leave to send the body: `Expect: 100-continue`.
+    pub expects: u64,
+}
+
+/// What a head says.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// A response's status code, 100 to 999.
+    pub status: u64,
+    /// Where its message ends.
+    pub framing: Framing,
+}
+
+const CONTENT_LENGTH: [u64; 2] = [u64::from_le_bytes(*b"content-"), u64::from_le_bytes(*b"length:\0")];
+const TRANSFER_ENCODING: [u64; 3] = [
+    u64::from_le_bytes(*b"transfer"),
+    u64::from_le_bytes(*b"-encodin"),
+    u64::from_le_bytes(*b"g:\0\0\0\0\0\0"),
+];
+const EXPECT: u64 = u64::from_le_bytes(*b"expect:\0");
+/// How long the names are, with their colons.
+const CONTENT_LENGTH_BYTES: usize = 15;
+const TRANSFER_ENCODING_BYTES: usize = 18;
+const EXPECT_BYTES: usize = 7;
+/// `100-continue`, in two words that share four bytes.
+const CONTINUE: [u64; 2] = [u64::from_le_bytes(*b"100-cont"), u64::from_le_bytes(*b"continue")];
+/// Makes letters lower case: all eight bytes, or the first six, where the seventh is the colon.
+const LOWER: u64 = 0x2020_2020_2020_2020;
+const LOWER_SIX: u64 = LOWER >> 16;
+pub(crate) const SEVEN: u64 = 0x00ff_ffff_ffff_ffff;
+/// `chunked`, as the bytes come in: the last one lowest.
+const CHUNKED: u64 = u64::from_be_bytes(*b"\0chunked");
+/// `continue`, in the same way.
+const CONTINUE_LAST: u64 = u64::from_be_bytes(*b"continue");
+
+/// Takes lines of a head from the buffer, from `from` on, a place in a line before the first field.
+///
+/// `length` is how many bytes of the buffer are the message's; behind them may be anything. Says where it stopped: behind
+/// the empty line that ends the head (`true`), or at the start of a line that is not whole, or not of the usual form.
+/// What the lines before say is in `framing` by then.
+#[inline(always)]
+pub fn scan<const WINDOW: usize>(
+    buffer: &[u8; BUFFER],
+    framing: &mut Framing,
+    from: usize,
+    length: usize,
+) -> (usize, bool) {
+    let (mut length_at, mut coding_at, mut expect_at) = (forget(buffer, 0), forget(buffer, 0), forget(buffer, 0));
+    let mut at = from;
+    let mut line = from;
+    let mut turns = 0;
+    let mut done = loop {
+        // A turn for each word, and one more for each line, which are longer than this on the average.
+        if turns >= WINDOW / 8 + WINDOW / 16 || at >= length {
+            break false;
+        }
+        turns += 1;
+        at = forget(buffer, at);
+        let line_ends = equal_bytes(word(buffer, at), b'\n');
+        if line_ends == 0 {
+            at += 8;
+            continue;
+        }
+        at += first(line_ends) + 1;
+        if at > length {
+            break false;
+        }
+        let start = word(buffer, line) | LOWER;
+        if start == CONTENT_LENGTH[0] {
+            if (word(buffer, line + 8) | LOWER_SIX) & SEVEN == CONTENT_LENGTH[1] & SEVEN {
+                length_at = line + CONTENT_LENGTH_BYTES;
+            }
+        } else if start == TRANSFER_ENCODING[0] {
+            if word(buffer, line + 8) | LOWER == TRANSFER_ENCODING[1]
+                && (word(buffer, line + 16) | 0x20) as u16 == TRANSFER_ENCODING[2] as u16
+            {
+                coding_at = line + TRANSFER_ENCODING_BYTES;
+            }
+        } else if start & SEVEN == EXPECT {
+            expect_at = line + EXPECT_BYTES;
+        }
+        line = at;
+        let next = word(buffer, at);
+        if next as u16 == u16::from_le_bytes(*b"\r\n") {
+            line = at + 2;
+            break true;
+        }
+        if next as u8 == b'\n' {
+            line = at + 1;
+            break true;
+        }
+    };
+    if line > length {
+        // The empty line is not there yet.
+        line = at;
+        done = false;
+    }
+    let mut stop = forget(buffer, line);
+    if length_at != 0 {
+        match number(buffer, length_at) {
+            Some(number) => (framing.length, framing.has_length) = (number, 1),
+            None => (stop, done) = (length_at - CONTENT_LENGTH_BYTES, false),
+        }
+    }
+    if coding_at != 0 {
+        if is_chunked(buffer, coding_at) {
+            framing.chunked = 1;
+        } else {
+            (stop, done) = (earlier(stop, coding_at - TRANSFER_ENCODING_BYTES), false);
+        }
+    }
+    if expect_at != 0 {
+        if is_continue(buffer, expect_at) {
+            framing.expects = 1;
+        } else {
+            (stop, done) = (earlier(stop, expect_at - EXPECT_BYTES), false);
+        }
+    }
+    (stop, done)
+}
+
+#[inline(always)]
+fn earlier(one: usize, other: usize) -> usize {
+    if one < other { one } else { other }
+}
+
+/// Where a field's value starts, if there is the usual space before it or none.
+#[inline(always)]
+fn value_at(buffer: &[u8; BUFFER], at: usize) -> usize {
+    at + (word(buffer, at) as u8 == b' ') as usize
+}
+
+/// Whether a line ends at `at`. A carriage return alone is part of the line.
+#[inline(always)]
+fn ends_line(buffer: &[u8; BUFFER], at: usize) -> bool {
+    let text = word(buffer, at);
+    text as u8 == b'\n' || text as u16 == u16::from_le_bytes(*b"\r\n")
+}
+
+/// The decimal number at `at`, if it has one to 15 digits and ends the line. [`Reader`] knows the others.
+#[inline(always)]
+fn number(buffer: &[u8; BUFFER], at: usize) -> Option<u64> {
+    const POWERS: [u64; 8] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000];
+    let at = value_at(buffer, at);
+    let (value, digits) = up_to_eight_digits(word(buffer, at));
+    if digits == 0 {
+        return None;
+    }
+    if digits < 8 {
+        return ends_line(buffer, at + digits).then_some(value);
+    }
+    let (more, digits) = up_to_eight_digits(word(buffer, at + 8));
+    // SAFETY: a place of the table. A volatile read, so that the table is not made into branches.
+    let power = unsafe { POWERS.as_ptr().add(digits & 7).read_volatile() };
+    (digits < 8 && ends_line(buffer, at + 8 + digits)).then_some(value * power + more)
+}
+
+/// The number that a word's text begins with, and how many digits it has.
+#[inline(always)]
+fn up_to_eight_digits(text: u64) -> (u64, usize) {
+    let text = text ^ 0x3030_3030_3030_3030;
+    let others = above_nine_bytes(text);
+    let digits = if others == 0 { 8 } else { first(others) };
+    if digits == 0 {
+        return (0, 0);
+    }
+    // Right-align the digits, then add them up in pairs, fours and eights.
+    let text = text << ((8 - digits) * 8);
+    let pairs = text.wrapping_mul(10).wrapping_add(text >> 8);
+    let low = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
+    let high = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
+    (low.wrapping_add(high) >> 32, digits)
+}
+
+/// Whether the value at `at` is `chunked` and nothing else. [`Reader`] knows the others.
+#[inline(always)]
+fn is_chunked(buffer: &[u8; BUFFER], at: usize) -> bool {
+    let at = value_at(buffer, at);
+    let is_chunked = (word(buffer, at) | LOWER) & SEVEN == u64::from_le_bytes(*b"chunked\0");
+    is_chunked && ends_line(buffer, at + 7)
+}
+
+/// Whether the value at `at` is `100-continue` and nothing else. [`Reader`] knows the others.
+#[inline(always)]
+fn is_continue(buffer: &[u8; BUFFER], at: usize) -> bool {
+    let at = value_at(buffer, at);
+    let is_continue = word(buffer, at) | LOWER == CONTINUE[0] && word(buffer, at + 4) | LOWER == CONTINUE[1];
+    is_continue && ends_line(buffer, at + 12)
+}
+
+// The states. 0 to 11 are the places in the status line, up to the last digit of the status.
+const REST: u8 = 12;
+const LINE: u8 = 13;
+const RETURN: u8 = 14;
+const NAME: u8 = 15;
+const VALUE: u8 = 16;
+const DONE: u8 = 17;
+const BAD: u8 = 18;
+const STATES: usize = 32;
+
+// What is done with a byte, beside going to the next state.
+const TAKE_STATUS: u16 = 1 << 8;
+const TAKE_NAME: u16 = 1 << 9;
+const TAKE_VALUE: u16 = 1 << 10;
+const END_LINE: u16 = 1 << 11;
+
+// The classes of bytes.
+const OTHER: u8 = 0;
+const LINE_FEED: u8 = 1;
+const CARRIAGE_RETURN: u8 = 2;
+const COLON: u8 = 3;
+const SPACE: u8 = 4;
+const ZERO: u8 = 5;
+const ONE: u8 = 6;
+const DIGIT: u8 = 7;
+const H: u8 = 8;
+const T: u8 = 9;
+const P: u8 = 10;
+const SLASH: u8 = 11;
+const DOT: u8 = 12;
+const TAB: u8 = 13;
+const CLASSES: usize = 16;
+
+// What a class is, beside its number.
+const IS_DIGIT: u8 = 1 << 4;
+const IS_BLANK: u8 = 1 << 5;
+const IS_VISIBLE: u8 = 1 << 6;
+
+static CLASS: [u8; 256] = {
+    let mut table = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let class = match byte as u8 {
+            b'\n' => LINE_FEED,
+            b'\r' => CARRIAGE_RETURN | IS_BLANK,
+            b'\t' => TAB | IS_BLANK,
+            b' ' => SPACE | IS_BLANK,
+            b':' => COLON,
+            b'0' => ZERO | IS_DIGIT,
+            b'1' => ONE | IS_DIGIT,
+            b'2'..=b'9' => DIGIT | IS_DIGIT,
+            b'H' => H,
+            b'T' => T,
+            b'P' => P,
+            b'/' => SLASH,
+            b'.' => DOT,
+            _ => OTHER,
+        };
+        table[byte] = if byte > 0x20 { class | IS_VISIBLE } else { class };
+        byte += 1;
+    }
+    table
+};
+
+static NEXT: [u16; STATES * CLASSES] = {
+    let mut table = [BAD as u16; STATES * CLASSES];
+    let line = [H, T, T, P, SLASH, ONE, DOT];
+    let mut i = 0;
+    while i < line.len() {
+        table[i * CLASSES + line[i] as usize] = i as u16 + 1;
+        i += 1;
+    }
+    let mut class = 0;
+    while class < CLASSES {
+        let end = class == LINE_FEED as usize;
+        let digit = class == ZERO as usize || class == ONE as usize || class == DIGIT as usize;
+        table[7 * CLASSES + class] = 8;
+        if class == SPACE as usize {
+            table[8 * CLASSES + class] = 9;
+        }
+        if digit && class != ZERO as usize {
+            table[9 * CLASSES + class] = 10 | TAKE_STATUS;
+        }
+        if digit {
+            table[10 * CLASSES + class] = 11 | TAKE_STATUS;
+            table[11 * CLASSES + class] = REST as u16 | TAKE_STATUS;
+        }
+        table[REST as usize * CLASSES + class] = if end { LINE as u16 } else { REST as u16 };
+        let name = if class == COLON as usize {
+            VALUE as u16
+        } else {
+            NAME as u16 | TAKE_NAME
+        };
+        // The line end is taken into the name: a line without a colon is no field, whatever it is called.
+        let name = if end { LINE as u16 | END_LINE | TAKE_NAME } else { name };
+        table[LINE as usize * CLASSES + class] = match class as u8 {
+            LINE_FEED => DONE as u16,
+            CARRIAGE_RETURN => RETURN as u16 | TAKE_NAME,
+            _ => name,
+        };
+        table[RETURN as usize * CLASSES + class] = if end { DONE as u16 } else { name };
+        table[NAME as usize * CLASSES + class] = name;
+        table[VALUE as usize * CLASSES + class] = if end {
+            LINE as u16 | END_LINE
+        } else {
+            VALUE as u16 | TAKE_VALUE
+        };
+        class += 1;
+    }
+    table
+};
+
+/// The hash of a field's name, in lower case: FNV-1a.
+const fn name_hash(name: &[u8]) -> u64 {
+    let mut hash = 0;
+    let mut i = 0;
+    while i < name.len() {
+        hash = next_hash(hash, name[i]);
+        i += 1;
+    }
+    hash
+}
+
+#[inline(always)]
+const fn next_hash(hash: u64, byte: u8) -> u64 {
+    (hash ^ (byte | 0x20) as u64).wrapping_mul(0x0000_0100_0000_01b3)
+}
+
+const CONTENT_LENGTH_HASH: u64 = name_hash(b"content-length");
+const TRANSFER_ENCODING_HASH: u64 = name_hash(b"transfer-encoding");
+const EXPECT_HASH: u64 = name_hash(b"expect");
+
+/// The head of a message while it is read, byte by byte. All zero is the start of a response;
+/// [`Reader::start_in_line`] is where a request's head begins, whose line another parser knows.
+///
+/// A table says what to do for each state and class of bytes, and it is done without a branch: the verifier walks one
+/// path through a loop of these, where it would explore a tree.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reader {
+    head: Head,
+    /// The hash of the name of the line's field.
+    name: u64,
+    /// The field's value as a number, how many digits it has, whether a blank came behind one, whether it is no number.
+    number: u64,
+    digits: u64,
+    ended: u64,
+    bad: u64,
+    /// The last eight characters of the value that are no blanks.
+    last: u64,
+    state: u64,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// Starts over with the first line of a response.
+    #[inline(always)]
+    pub fn start(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Starts over in the middle of a message's first line, of which no more is to be read.
+    #[inline(always)]
+    pub fn start_in_line(&mut self) {
+        self.start();
+        self.state = REST as u64;
+    }
+
+    /// Goes on at the start of a line, with what [`scan`] has found in the lines before.
+    #[inline(always)]
+    pub fn go_on(&mut self, framing: &Framing) {
+        self.head.framing = *framing;
+        self.state = LINE as u64;
+    }
+
+    /// Whether the next byte is the first of a line: [`scan`] may take over, from the line feed before it.
+    #[inline(always)]
+    pub fn is_at_line(&self) -> bool {
+        self.state == LINE as u64
+    }
+
+    /// Ends the head: [`scan`] has found its end.
+    #[inline(always)]
+    pub fn end(&mut self) {
+        self.state = DONE as u64;
+    }
+
+    /// Where [`scan`] writes what it finds.
+    #[inline(always)]
+    pub fn framing(&mut self) -> &mut Framing {
+        &mut self.head.framing
+    }
+
+    /// What was read, after `Done`.
+    #[inline(always)]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Takes the next byte. `true`: [`Reader::step`] is not `More` any longer.
+    #[inline(always)]
+    pub fn push(&mut self, byte: u8) -> bool {
+        // SAFETY: a byte is a place of the table.
+        let class = unsafe { CLASS.as_ptr().add(byte as usize).read_volatile() };
+        let at = (self.state as usize * CLASSES + (class as usize & (CLASSES - 1))) & (STATES * CLASSES - 1);
+        // SAFETY: the mask keeps the place in the table.
+        let next = unsafe { NEXT.as_ptr().add(at).read_volatile() } as u64;
+        self.state = next & 0xff;
+        let bit = |mask: u16| (next / mask as u64) & 1;
+
+        let digit = byte.wrapping_sub(b'0') as u64;
+        let status = self.head.status;
+        self.head.status = select(bit(TAKE_STATUS), status.wrapping_mul(10).wrapping_add(digit), status);
+        self.name = select(bit(TAKE_NAME), next_hash(self.name, byte), self.name);
+
+        let value = bit(TAKE_VALUE);
+        let is_digit = value & (class / IS_DIGIT) as u64;
+        let is_blank = value & (class / IS_BLANK) as u64;
+        let is_visible = value & (class / IS_VISIBLE) as u64;
+        self.bad |= (is_digit & (self.ended | at_least(self.digits, 18))) | (value & !is_digit & !is_blank);
+        self.ended |= is_blank & at_least(self.digits, 1);
+        self.number = select(is_digit, self.number.wrapping_mul(10).wrapping_add(digit), self.number);
+        self.digits = self.digits.wrapping_add(is_digit);
+        self.last = select(is_visible, (self.last << 8) | (byte | 0x20) as u64, self.last);
+
+        let end = bit(END_LINE);
+        let is_length = end & equal(self.name, CONTENT_LENGTH_HASH);
+        let is_number = (self.bad ^ 1) & at_least(self.digits, 1);
+        let framing = &mut self.head.framing;
+        framing.length = select(is_length, self.number, framing.length);
+        framing.has_length = select(is_length, is_number, framing.has_length);
+        let is_coding = end & equal(self.name, TRANSFER_ENCODING_HASH);
+        framing.chunked = select(is_coding, equal(self.last & SEVEN, CHUNKED), framing.chunked);
+        let is_expect = end & equal(self.name, EXPECT_HASH);
+        framing.expects = select(is_expect, equal(self.last, CONTINUE_LAST), framing.expects);
+        let keep = unbranched(end).wrapping_sub(1);
+        self.name &= keep;
+        self.number &= keep;
+        self.digits &= keep;
+        self.ended &= keep;
+        self.bad &= keep;
+        self.last &= keep;
+        self.state >= DONE as u64
+    }
+
+    /// Takes bytes of the buffer, up to `length` and [`BYTEWISE`], and says where it stopped: at the start of a line, behind
+    /// the head, or where the bytes are at their end.
+    #[inline(always)]
+    pub fn read(&mut self, buffer: &[u8; BUFFER], length: usize) -> usize {
+        let mut i = 0;
+        while i < BYTEWISE {
+            if i >= length {
+                break;
+            }
+            through_memory(self);
+            i += 1;
+            if self.push(byte(buffer, i - 1)) || self.is_at_line() {
+                break;
+            }
+        }
+        forget(buffer, i)
+    }
+
+    /// What the last byte led to.
+    #[inline(always)]
+    pub fn step(&self) -> Step {
+        match self.state as u8 {
+            DONE => Step::Done,
+            BAD => Step::Bad,
+            _ => Step::More,
+        }
+    }
+}
