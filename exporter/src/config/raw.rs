@@ -32,6 +32,8 @@ pub(super) struct RawRule {
     pub(super) container: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) routes: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) long_lived: Option<Vec<Spanned<String>>>,
 }
 
 /// Refuses a condition without a value, which would otherwise match everything.

@@ -30,8 +30,10 @@ pub struct ServiceRule {
     pub unit: Option<String>,
     /// Container id or its first digits, in lower case.
     pub container: Option<String>,
-    /// Routes tried in order before automatic ones.
+    /// Routes tried in order before automatic ones, long-lived ones among them.
     pub routes: Vec<Template>,
+    /// Those of the routes whose durations say nothing: streams, long polls.
+    pub long_lived: Vec<Template>,
 }
 
 /// How an executable is recognised.
@@ -57,14 +59,16 @@ pub(super) fn check(raw: &Spanned<RawRule>) -> Result<ServiceRule, Place> {
         let hint = "add one of port, exe, cmdline, unit, container";
         return Err(Place::at(raw, &problem, hint));
     }
-    let routes = rule.routes.iter().flatten();
+    let routes = check_routes(rule.routes.as_ref(), "route")?;
+    let long_lived = check_routes(rule.long_lived.as_ref(), "long-lived route")?;
     Ok(ServiceRule {
         ports: optional(rule.port.as_ref(), check_ports)?.unwrap_or_default(),
         exe: optional(rule.exe.as_ref(), check_exe)?,
         cmdline: optional(rule.cmdline.as_ref(), check_cmdline)?,
         unit: optional(rule.unit.as_ref(), check_unit)?,
         container: optional(rule.container.as_ref(), check_container)?,
-        routes: routes.map(check_route).collect::<Result<_, _>>()?,
+        routes: first_long_lived(&long_lived, routes),
+        long_lived,
         name,
     })
 }
@@ -154,11 +158,28 @@ fn check_container(id: &Spanned<String>) -> Result<String, Place> {
     Ok(text.to_ascii_lowercase())
 }
 
-fn check_route(route: &Spanned<String>) -> Result<Template, Place> {
+fn check_routes(routes: Option<&Vec<Spanned<String>>>, what: &str) -> Result<Vec<Template>, Place> {
+    let routes = routes.into_iter().flatten();
+    routes.map(|route| check_route(route, what)).collect()
+}
+
+fn check_route(route: &Spanned<String>, what: &str) -> Result<Template, Place> {
     Template::parse(&route.value).map_err(|error| {
         let text = error.to_string();
         let (reason, hint) = text.split_once(": ").unwrap_or((&text, "fix it"));
-        let problem = format!("bad route {}, {reason}", quoted(&route.value));
+        let problem = format!("bad {what} {}, {reason}", quoted(&route.value));
         Place::at(route, &problem, hint)
     })
+}
+
+/// All routes in the order in which they are tried: long-lived ones first, but for those that have their place among the
+/// others.
+fn first_long_lived(long_lived: &[Template], routes: Vec<Template>) -> Vec<Template> {
+    let mut all: Vec<Template> = long_lived
+        .iter()
+        .filter(|template| !routes.contains(template))
+        .cloned()
+        .collect();
+    all.extend(routes);
+    all
 }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::{Config, ExeRule};
+use crate::observe::template::Template;
 
 const FULL: &str = r"
 buckets: [0.0005, 0.1, 1, 2.5e0]
@@ -15,6 +16,7 @@ services:
     routes:
       - /api/magasins/{id}/stock
       - /health
+    long_lived: [/events, /health]
   - {name: two, port: [80, 443]}
   - name: three
     exe: nginx
@@ -45,8 +47,11 @@ fn reads_everything() {
     assert!(one.cmdline.as_ref().unwrap().is_match("uvicorn main:app"));
     assert_eq!(one.unit.as_deref(), Some("store.service"));
     assert_eq!(one.container.as_deref(), Some("3f2a"));
-    assert_eq!(one.routes[0].as_str(), "/api/magasins/{id}/stock");
-    assert_eq!(one.routes.len(), 2);
+    let routes: Vec<&str> = one.routes.iter().map(Template::as_str).collect();
+    assert_eq!(routes, ["/events", "/api/magasins/{id}/stock", "/health"]);
+    let long_lived: Vec<&str> = one.long_lived.iter().map(Template::as_str).collect();
+    assert_eq!(long_lived, ["/events", "/health"]);
+    assert!(two.long_lived.is_empty());
     assert_eq!(two.ports, [80, 443]);
     assert_eq!(three.exe, Some(ExeRule::Name("nginx".into())));
     assert_eq!(three.container.as_deref(), Some("1234"));
@@ -80,7 +85,7 @@ fn says_where_and_what_to_do() {
         ),
         (
             "services:\n  - name: a\n    port: 1\n    path: /x\n",
-            "vigie.yml:4:5: unknown key \"path\": known keys: name, port, exe, cmdline, unit, container, routes",
+            "vigie.yml:4:5: unknown key \"path\": known keys: name, port, exe, cmdline, unit, container, routes, long_lived",
         ),
         (
             "max_routes: 1\nmax_routes: 2\n",
@@ -113,6 +118,14 @@ fn says_where_and_what_to_do() {
         (
             "services:\n  - name: a\n    port: 1\n    routes: [api]\n",
             "vigie.yml:4:14: bad route \"api\", a route must start with '/': write it like /api/items/{id}",
+        ),
+        (
+            "services:\n  - name: a\n    port: 1\n    long_lived: [/a, '/events/*']\n",
+            "vigie.yml:4:22: bad long-lived route \"/events/*\", wildcards are not supported in a route: use one {name} per segment",
+        ),
+        (
+            "services:\n  - name: a\n    port: 1\n    long_lived: /events\n",
+            "vigie.yml:4:17: wrong type of value: expected a list",
         ),
         (
             "services:\n  - name: a\n    port: '8000'\n",

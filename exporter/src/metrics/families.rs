@@ -152,7 +152,9 @@ impl Families {
             let mut counts = buckets[..used].to_vec();
             counts.push(buckets[used..].iter().sum());
             total.push(counter(labels(key, true), count as f64));
-            duration.push(histogram(labels(key, true), self.bounds.iter().copied(), &counts, *sum));
+            if !snapshot.is_long_lived(key) {
+                duration.push(histogram(labels(key, true), self.bounds.iter().copied(), &counts, *sum));
+            }
             received.push(summary(labels(key, true), count, *request_bytes));
             sent.push(summary(labels(key, true), count, *response_bytes));
         }
@@ -304,4 +306,63 @@ fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
             runnable,
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::observe::ledger::Events;
+
+    fn labels(service: &str, handler: &str, status: u16) -> Labels {
+        Labels {
+            service: service.to_owned(),
+            port: 80,
+            handler: handler.to_owned(),
+            method: "GET",
+            status,
+        }
+    }
+
+    fn handlers(families: &[MetricFamily], name: &str) -> Vec<String> {
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let handler = |metric: &Metric| {
+            let pairs = metric.get_label().iter();
+            let values = pairs.filter(|pair| ["service", "handler"].contains(&pair.name()));
+            values.map(LabelPair::value).collect::<Vec<_>>().join(" ")
+        };
+        family.get_metric().iter().map(handler).collect()
+    }
+
+    /// A long-lived handler leaves the histogram, and nothing else; the same path of another service stays.
+    #[test]
+    fn a_long_lived_handler_has_no_durations() {
+        let mut once = SeriesValue::default();
+        once.buckets[0] = 1;
+        let keys = [("a", "/"), ("a", "/events"), ("b", "/events")];
+        let snapshot = Snapshot {
+            requests: keys
+                .map(|(service, handler)| (labels(service, handler, 200), once))
+                .into(),
+            long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
+            sched: Vec::new(),
+            lost: Vec::new(),
+            events: Events::default(),
+            runnable: None,
+            series: 3,
+        };
+        let families = Families::new(&[0.1], &[]).collect(&snapshot);
+        assert_eq!(
+            handlers(&families, "http_request_duration_seconds"),
+            ["a /", "b /events"]
+        );
+        for name in [
+            "http_requests_total",
+            "http_request_size_bytes",
+            "http_response_size_bytes",
+        ] {
+            assert_eq!(handlers(&families, name), ["a /", "a /events", "b /events"], "{name}");
+        }
+    }
 }

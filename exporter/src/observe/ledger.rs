@@ -3,7 +3,7 @@
 //! The kernel counts a request if it knows its series, and sends it here otherwise. Here it is counted, and its series is
 //! started in the kernel. So every request is counted once, by one of the two.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::{Result, ensure};
 use aya::maps::{MapData, RingBuf};
@@ -65,6 +65,8 @@ pub struct Events {
 pub struct Snapshot {
     /// Requests.
     pub requests: BTreeMap<Labels, SeriesValue>,
+    /// The handlers of each service, by its name, whose durations are not shown.
+    pub long_lived: BTreeMap<String, BTreeSet<String>>,
     /// The scheduler's books, by service name.
     pub sched: Vec<(String, SchedValue)>,
     /// What was lost, by reason.
@@ -75,6 +77,16 @@ pub struct Snapshot {
     pub runnable: Option<Vec<(u32, u32)>>,
     /// How many series the kernel keeps.
     pub series: usize,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// Whether the config says that these requests last as long as their clients like.
+    pub fn is_long_lived(&self, labels: &Labels) -> bool {
+        let handlers = self.long_lived.get(&labels.service);
+        handlers.is_some_and(|handlers| handlers.contains(&labels.handler))
+    }
 }
 
 /// The counts, and everything needed to keep them.
@@ -392,6 +404,7 @@ impl Ledger {
         lost.push(("path_forgotten", self.routes.forgotten()));
         Ok(Snapshot {
             requests,
+            long_lived: self.services.long_lived(),
             sched,
             lost,
             events: self.events,

@@ -1,6 +1,6 @@
 //! The services of this host: their numbers, names, ports, and which process belongs to which.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use vigie_ebpf::types::{SERVICE_UNKNOWN, SERVICES};
 
@@ -125,6 +125,16 @@ impl Services {
             .and_then(|service| service.rule)
             .and_then(|rule| self.rules.get(rule));
         rule.map_or(&[], |rule| &rule.routes)
+    }
+
+    /// The handlers of each service, by its name, whose durations are not wanted.
+    pub fn long_lived(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let handlers = |service: &Service| {
+            let rule = self.rules.get(service.rule?)?;
+            let handlers = rule.long_lived.iter().map(|template| template.as_str().to_owned());
+            Some((service.name.clone(), handlers.collect()))
+        };
+        self.list.iter().filter_map(handlers).collect()
     }
 
     /// All services with their numbers.
