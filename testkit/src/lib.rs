@@ -1,5 +1,5 @@
 //! The ground truth for tests and tools: real servers, a load generator with its own clock,
-//! and a strict reader of the Prometheus text format.
+//! a strict reader of the Prometheus text format, and tables to show them beside each other.
 //!
 //! Durations are seconds (`f64`) or [`std::time::Duration`]; sizes are bytes; quantiles are in 0..=1.
 
@@ -10,6 +10,7 @@ pub mod random;
 pub mod scrape;
 pub mod servers;
 pub mod store;
+pub mod table;
 pub mod temp_dir;
 
 pub use http::{Client, Request, Response};

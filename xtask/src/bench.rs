@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::{command, paths, setup::Tools};
+use crate::{command, document, paths, setup::Tools};
 
 /// The flags of `cargo xtask bench`.
 #[derive(Args, Debug)]
@@ -56,7 +56,7 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     let text = report.markdown();
     println!("{text}");
     if options.write {
-        report::write(&paths::root()?.join("docs/performance.md"), &text)?;
+        document::write(&paths::root()?.join("docs/performance.md"), report::START, None, &text)?;
     }
     Ok(())
 }

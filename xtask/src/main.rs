@@ -3,10 +3,11 @@
 mod bench;
 mod command;
 mod demo;
+mod document;
 mod paths;
 mod setup;
-mod table;
 mod test;
+mod truth;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -28,6 +29,8 @@ enum Task {
     Demo(demo::Options),
     /// Measure what Vigie costs
     Bench(bench::Options),
+    /// Compare what clients and servers know of their requests with what Vigie says, case by case
+    Truth(truth::Options),
     /// Check the format and the lints, run all tests and the demo
     Test(test::Options),
 }
@@ -47,6 +50,7 @@ fn run(task: Task) -> Result<()> {
         Task::Setup => setup::ensure().map(drop),
         Task::Demo(options) => demo::run(&setup::ensure()?, &options),
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
+        Task::Truth(options) => setup::ensure().and_then(|_| truth::run(&options)),
         Task::Test(options) => test::run(&options),
     }
 }

@@ -112,7 +112,8 @@ fn status_line(line: &str) -> Option<(u16, bool)> {
 }
 
 fn framing(head: &Head, method: &str) -> io::Result<Framing> {
-    if method == "HEAD" || matches!(head.status, 101 | 204 | 304) {
+    let is_tunnel = method == "CONNECT" && (200..300).contains(&head.status);
+    if method == "HEAD" || is_tunnel || matches!(head.status, 101 | 204 | 304) {
         return Ok(Framing::Empty);
     }
     if has_token(&head.headers, "transfer-encoding", "chunked") {

@@ -149,9 +149,10 @@ fn until_close_ends_with_the_last_byte_not_with_the_close() {
 }
 
 #[test]
-fn no_body_for_head_204_and_304() {
+fn no_body_for_head_connect_204_and_304() {
     for (method, text) in [
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
+        ("CONNECT", "HTTP/1.1 200 Connected\r\n\r\n"),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n"),
         ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n"),
     ] {

@@ -1,11 +1,9 @@
 //! The table.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result};
-
-/// Where the table stands in the document.
-const START: &str = "<!-- bench: from here on written by `cargo xtask bench --write` -->";
+/// Where the tables stand in docs/performance.md.
+pub const START: &str = "<!-- bench: from here on written by `cargo xtask bench --write` -->";
 
 /// What was measured.
 pub struct Report {
@@ -62,14 +60,4 @@ impl Report {
             self.machine, self.programs, self.lines
         )
     }
-}
-
-/// Puts the tables into the document, behind its marker.
-pub fn write(document: &Path, tables: &str) -> Result<()> {
-    let old = fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
-    let (head, _) = old
-        .split_once(START)
-        .with_context(|| format!("no line \"{START}\" in {}", document.display()))?;
-    fs::write(document, format!("{head}{START}\n\n{tables}"))?;
-    Ok(())
 }

@@ -4,11 +4,11 @@
 
 use super::compare::{Comparison, mean};
 use super::servers::Servers;
-use crate::table::{Table, milliseconds};
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 use testkit::Scrape;
 use testkit::scrape::REQUESTS;
+use testkit::table::{Table, milliseconds};
 
 const ABORTED: &str = "http_requests_aborted_total";
 const LOST: &str = "vigie_lost_total";

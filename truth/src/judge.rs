@@ -1,0 +1,295 @@
+//! Truth and Vigie, side by side: counts must be right in every run, a time in one of them.
+
+use crate::run::{Finished, Truth};
+use std::collections::{BTreeMap, BTreeSet};
+use testkit::scrape::DURATION;
+use testkit::{CountKey, Counts, Scrape};
+
+const ABORTED: &str = "http_requests_aborted_total";
+/// The least difference of two means, in seconds, that makes a time wrong.
+const SLACK: f64 = 0.002;
+
+/// What is said about one row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// Answered requests of all runs, by (handler, method, status), as the truth and as Vigie counts them.
+    pub counts: BTreeMap<CountKey, (u64, u64)>,
+    /// Means in seconds of the run in which they are closest, over all requests of the run.
+    pub means: Option<(f64, f64)>,
+    /// Requests without an answer in all runs, as the truth and as Vigie counts them.
+    pub aborted: (u64, u64),
+    /// Everything that differs, a line each.
+    pub problems: Vec<String>,
+}
+
+/// The mean of a key in one run, in seconds: the truth, and what Vigie says.
+struct Time {
+    truth: f64,
+    vigie: Option<f64>,
+}
+
+impl Time {
+    fn is_right(&self, tolerance: f64) -> bool {
+        self.vigie
+            .is_some_and(|seen| (seen - self.truth).abs() <= SLACK.max(self.truth * tolerance))
+    }
+}
+
+// === impl Truth ===
+
+impl Truth {
+    /// The requests that Vigie has to count.
+    pub fn counts(&self) -> Counts {
+        let answered = self.answered.iter().map(|(key, list)| (key, list.len() as u64));
+        let long_lived = self.long_lived.iter().map(|(key, count)| (key, *count));
+        let mut counts = Counts::new();
+        for (key, count) in answered.chain(long_lived) {
+            *counts.entry(key.clone()).or_default() += count;
+        }
+        counts
+    }
+
+    /// What Vigie counts otherwise on this port, if anything.
+    pub fn difference(&self, scrape: &Scrape, port: u16) -> Option<String> {
+        let (expected, seen) = (self.counts(), scrape.requests(port));
+        if expected != seen {
+            return Some(differing(&expected, &seen));
+        }
+        let aborted = aborted(scrape, port);
+        if aborted != self.aborted {
+            return Some(format!("aborted {aborted:?}, not {:?}", self.aborted));
+        }
+        let port = port.to_string();
+        let has_durations = |(handler, _, _): &&CountKey| {
+            let labels = [("port", port.as_str()), ("handler", handler.as_str())];
+            scrape.value(&format!("{DURATION}_count"), &labels) != Ok(None)
+        };
+        let timed = self.long_lived.keys().find(has_durations);
+        timed.map(|(handler, _, _)| format!("{handler} is long-lived and has durations"))
+    }
+}
+
+/// Judges the runs of a row. `tolerance` is relative to the truth.
+pub fn judge(runs: &[Finished], scrape: &Scrape, tolerance: f64) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut best: Option<(f64, f64)> = None;
+    let mut times: BTreeMap<&CountKey, Vec<Time>> = BTreeMap::new();
+    for run in runs {
+        let late = run.late.as_ref().map(|difference| format!("too late: {difference}"));
+        if let Some(problem) = run.truth.difference(scrape, run.port).or(late) {
+            verdict.problems.push(problem);
+        }
+        verdict.add_counts(&run.truth.counts(), &scrape.requests(run.port));
+        verdict.aborted.0 += run.truth.aborted.values().sum::<u64>();
+        verdict.aborted.1 += aborted(scrape, run.port).values().sum::<u64>();
+        let (mut truth_sum, mut seen_sum, mut count) = (0.0, 0.0, 0.0);
+        for (key, list) in &run.truth.answered {
+            let (sum, number) = durations(scrape, run.port, key);
+            truth_sum += list.iter().sum::<f64>();
+            seen_sum += sum;
+            count += list.len() as f64;
+            times.entry(key).or_default().push(Time {
+                truth: list.iter().sum::<f64>() / list.len() as f64,
+                vigie: (number > 0.0).then(|| sum / number),
+            });
+        }
+        let pair = (truth_sum / count, seen_sum / count);
+        let is_closer = best.is_none_or(|best| (pair.0 - pair.1).abs() < (best.0 - best.1).abs());
+        if count > 0.0 && is_closer {
+            best = Some(pair);
+        }
+    }
+    verdict.means = best;
+    // What is wrong in the same way in several runs is said once.
+    verdict.problems.dedup();
+    for (key, list) in times {
+        // A key that was never counted is a wrong count already.
+        if list.iter().any(|time| time.vigie.is_some()) && !list.iter().any(|time| time.is_right(tolerance)) {
+            verdict.problems.push(wrong_time(key, &list));
+        }
+    }
+    verdict
+}
+
+impl Verdict {
+    fn add_counts(&mut self, expected: &Counts, seen: &Counts) {
+        for (key, count) in expected {
+            self.counts.entry(key.clone()).or_default().0 += count;
+        }
+        for (key, count) in seen {
+            self.counts.entry(key.clone()).or_default().1 += count;
+        }
+    }
+}
+
+fn aborted(scrape: &Scrape, port: u16) -> BTreeMap<(String, String), u64> {
+    let port = Some(port.to_string());
+    let mut counts = BTreeMap::new();
+    for sample in scrape
+        .samples(ABORTED)
+        .filter(|sample| sample.labels.get("port") == port.as_ref())
+    {
+        let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+        *counts.entry((label("handler"), label("method"))).or_default() += sample.value as u64;
+    }
+    counts
+}
+
+/// The sum and the number of Vigie's durations.
+fn durations(scrape: &Scrape, port: u16, (handler, method, status): &CountKey) -> (f64, f64) {
+    let (port, status) = (port.to_string(), status.to_string());
+    let labels = [
+        ("port", port.as_str()),
+        ("handler", handler),
+        ("method", method),
+        ("status", &status),
+    ];
+    let sum = |suffix: &str| scrape.sum(&format!("{DURATION}_{suffix}"), &labels);
+    (sum("sum"), sum("count"))
+}
+
+fn wrong_time(key: &CountKey, list: &[Time]) -> String {
+    let pairs = list.iter().map(|time| {
+        let seen = time
+            .vigie
+            .map_or_else(|| "nothing".to_owned(), |seen| format!("{:.1}", seen * 1e3));
+        format!("{seen} not {:.1}", time.truth * 1e3)
+    });
+    let pairs: Vec<String> = pairs.collect();
+    format!("mean ms of {}: {}", shown(key), pairs.join(", "))
+}
+
+/// Each count that is not as expected.
+fn differing(expected: &Counts, seen: &Counts) -> String {
+    let keys: BTreeSet<&CountKey> = expected.keys().chain(seen.keys()).collect();
+    let count = |counts: &Counts, key| counts.get(key).copied().unwrap_or_default();
+    let parts = keys.into_iter().filter_map(|key| {
+        let (truth, vigie) = (count(expected, key), count(seen, key));
+        (truth != vigie).then(|| format!("{} {vigie} not {truth}", shown(key)))
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A key in a few words: of a long handler the beginning, the end, and the length.
+fn shown((handler, method, status): &CountKey) -> String {
+    const ENDS: usize = 20;
+    let letters: Vec<char> = handler.chars().collect();
+    if letters.len() <= 3 * ENDS {
+        return format!("{{{method} {handler} {status}}}");
+    }
+    let text = |part: &[char]| part.iter().collect::<String>();
+    let (begin, end) = (text(&letters[..ENDS]), text(&letters[letters.len() - ENDS..]));
+    format!("{{{method} {begin}~{end} of {} {status}}}", letters.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    const SCRAPE: &str = r#"# TYPE http_requests_total counter
+http_requests_total{port="7",handler="/a",method="GET",status="200"} 2
+http_requests_total{port="7",handler="/s",method="GET",status="200"} 1
+# TYPE http_request_duration_seconds histogram
+http_request_duration_seconds_bucket{port="7",handler="/a",method="GET",status="200",le="+Inf"} 2
+http_request_duration_seconds_sum{port="7",handler="/a",method="GET",status="200"} 0.2
+http_request_duration_seconds_count{port="7",handler="/a",method="GET",status="200"} 2
+# TYPE http_requests_aborted_total counter
+http_requests_aborted_total{port="7",handler="/a",method="GET"} 1
+http_requests_aborted_total{port="8",handler="/a",method="GET"} 5
+"#;
+
+    fn scrape() -> Scrape {
+        Scrape::parse(SCRAPE).unwrap()
+    }
+
+    fn key(handler: &str, status: u16) -> CountKey {
+        (handler.to_owned(), "GET".to_owned(), status)
+    }
+
+    /// What the scrape says, with these durations.
+    fn truth(durations: &[f64]) -> Truth {
+        Truth {
+            answered: BTreeMap::from([(key("/a", 200), durations.to_vec())]),
+            aborted: BTreeMap::from([(("/a".to_owned(), "GET".to_owned()), 1)]),
+            long_lived: BTreeMap::from([(key("/s", 200), 1)]),
+        }
+    }
+
+    fn problems(runs: &[Truth], tolerance: f64) -> Vec<String> {
+        let runs: Vec<Finished> = runs.iter().map(|truth| Finished::of(7, truth.clone())).collect();
+        judge(&runs, &scrape(), tolerance).problems
+    }
+
+    #[test]
+    fn the_truth_is_right() {
+        assert_eq!(truth(&[0.1, 0.1]).difference(&scrape(), 7), None);
+        assert_eq!(problems(&[truth(&[0.08, 0.1195])], 0.02), [""; 0]);
+    }
+
+    #[test]
+    fn a_time_is_right_if_one_run_is() {
+        let (good, bad) = (truth(&[0.1, 0.1]), truth(&[0.2, 0.2]));
+        assert_eq!(problems(&[bad.clone(), good, bad.clone()], 0.02), [""; 0]);
+        let line = "mean ms of {GET /a 200}: 100.0 not 200.0, 100.0 not 200.0";
+        assert_eq!(problems(&[bad.clone(), bad.clone()], 0.02), [line]);
+        assert_eq!(problems(&[bad], 0.5), [""; 0]);
+        // 2 ms are always right, and no more than the tolerance is.
+        assert_eq!(problems(&[truth(&[0.1019, 0.1019])], 0.0), [""; 0]);
+        assert_eq!(problems(&[truth(&[0.1021, 0.1021])], 0.0).len(), 1);
+    }
+
+    #[test]
+    fn a_count_is_right_in_all_runs() {
+        let problem = |change: fn(&mut Truth)| {
+            let mut wrong = truth(&[0.1, 0.1]);
+            change(&mut wrong);
+            problems(&[truth(&[0.1, 0.1]), wrong], 0.02).join("; ")
+        };
+        assert_eq!(
+            problem(|truth| truth.answered.values_mut().for_each(|list| list.push(0.1))),
+            "{GET /a 200} 2 not 3"
+        );
+        assert_eq!(
+            problem(|truth| drop(truth.answered.insert(key("/a", 201), vec![0.1]))),
+            "{GET /a 201} 0 not 1"
+        );
+        assert_eq!(problem(|truth| truth.long_lived.clear()), "{GET /s 200} 1 not 0");
+        assert_eq!(
+            problem(|truth| truth.aborted.clear()),
+            r#"aborted {("/a", "GET"): 1}, not {}"#
+        );
+        assert_eq!(
+            problem(|truth| {
+                truth.answered.clear();
+                truth.long_lived.insert(key("/a", 200), 2);
+            }),
+            "/a is long-lived and has durations"
+        );
+    }
+
+    #[test]
+    fn what_came_late_is_a_problem() {
+        let mut run = Finished::of(7, truth(&[0.1, 0.1]));
+        run.late = Some("nothing".to_owned());
+        assert_eq!(judge(&[run], &scrape(), 0.02).problems, ["too late: nothing"]);
+    }
+
+    #[test]
+    fn the_means_are_of_the_closest_run() {
+        let runs = [[0.3, 0.3], [0.1, 0.101]].map(|list| Finished::of(7, truth(&list)));
+        let verdict = judge(&runs, &scrape(), 0.02);
+        let (client, vigie) = verdict.means.unwrap();
+        assert!((client - 0.1005).abs() < 1e-9 && (vigie - 0.1).abs() < 1e-9);
+        assert_eq!(verdict.counts[&key("/a", 200)], (4, 4));
+        assert_eq!(verdict.aborted, (2, 2));
+    }
+
+    #[test]
+    fn a_span_becomes_seconds() {
+        let start = Instant::now();
+        let mut truth = Truth::default();
+        truth.answer("/a", "GET", 200, start, start + Duration::from_millis(1500));
+        assert_eq!(truth.answered[&key("/a", 200)], [1.5]);
+    }
+}

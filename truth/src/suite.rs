@@ -1,0 +1,154 @@
+//! Running the rows: three times each, those that wait beside each other, the others alone.
+
+use crate::judge::judge;
+use crate::report::Line;
+use crate::rows::{GROUPS, Pace, Row};
+use crate::run::{Finished, Run};
+use anyhow::{Result, bail};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use testkit::{Scrape, Vigie};
+
+/// A count must be right in all of them, a time in one.
+const RUNS: usize = 3;
+/// How many rows that wait run beside each other.
+const THREADS: usize = 6;
+/// A server's last call may return after its client has read the answer, and only then does Vigie count it.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Which rows to run.
+#[derive(Debug)]
+pub struct Choice {
+    pub core_only: bool,
+    /// Parts of names; none means all rows.
+    pub names: Vec<String>,
+}
+
+/// A row with its place in the table and its runs so far.
+struct Task {
+    group: &'static str,
+    row: &'static Row,
+    runs: Mutex<Runs>,
+}
+
+#[derive(Default)]
+struct Runs {
+    finished: Vec<Finished>,
+    /// Runs that did not come to their end, and why.
+    failed: Vec<String>,
+}
+
+// === impl Choice ===
+
+impl Choice {
+    fn tasks(&self) -> Result<Vec<Task>> {
+        let all: Vec<(&'static str, &'static Row)> = GROUPS
+            .iter()
+            .flat_map(|group| group.rows.iter().map(|row| (group.title, row)))
+            .filter(|(_, row)| row.is_core || !self.core_only)
+            .collect();
+        let fits = |row: &Row, name: &String| row.name.to_lowercase().contains(&name.to_lowercase());
+        if let Some(unknown) = self
+            .names
+            .iter()
+            .find(|name| !all.iter().any(|(_, row)| fits(row, name)))
+        {
+            bail!("no row has a name with '{unknown}' in it");
+        }
+        let chosen = all
+            .into_iter()
+            .filter(|(_, row)| self.names.is_empty() || self.names.iter().any(|name| fits(row, name)));
+        let task = |(group, row)| Task {
+            group,
+            row,
+            runs: Mutex::default(),
+        };
+        Ok(chosen.map(task).collect())
+    }
+}
+
+/// Runs the chosen rows and judges them.
+pub fn run(vigie: &Vigie, choice: &Choice, tolerance: f64) -> Result<(Vec<Line>, Scrape)> {
+    let tasks = choice.tasks()?;
+    let waiting: Vec<&Task> = tasks
+        .iter()
+        .filter(|task| task.row.pace == Pace::Waits)
+        .flat_map(|task| [task; RUNS])
+        .collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(task) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    task.run(vigie);
+                }
+            });
+        }
+    });
+    for task in tasks.iter().filter(|task| task.row.pace == Pace::Works) {
+        for _ in 0..RUNS {
+            task.run(vigie);
+        }
+    }
+    let scrape = settled(vigie, &tasks)?;
+    let lines = tasks.iter().map(|task| task.line(&scrape, tolerance));
+    Ok((lines.collect(), scrape))
+}
+
+/// A scrape in which all counts are right, or the last one after a while.
+fn settled(vigie: &Vigie, tasks: &[Task]) -> Result<Scrape> {
+    let end = Instant::now() + SETTLE;
+    loop {
+        let scrape = vigie.scrape()?;
+        if Instant::now() > end || tasks.iter().all(|task| task.counts_fit(&scrape)) {
+            return Ok(scrape);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+// === impl Task ===
+
+impl Task {
+    fn run(&self, vigie: &Vigie) {
+        let mut run = match Run::new(vigie) {
+            Ok(run) => run,
+            Err(error) => return self.runs().failed.push(format!("{error:#}")),
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| (self.row.script)(&mut run)));
+        let mut runs = self.runs();
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => runs.failed.push(format!("{error:#}")),
+            Err(_) => runs.failed.push("the row itself panicked".to_owned()),
+        }
+        runs.finished.push(run.finish());
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counts_fit(&self, scrape: &Scrape) -> bool {
+        let runs = self.runs();
+        runs.finished
+            .iter()
+            .all(|run| run.truth.difference(scrape, run.port).is_none())
+    }
+
+    fn line(&self, scrape: &Scrape, tolerance: f64) -> Line {
+        let runs = self.runs();
+        let mut verdict = judge(&runs.finished, scrape, tolerance);
+        let failures = runs.failed.iter().map(|failure| format!("a run failed: {failure}"));
+        verdict.problems.extend(failures);
+        verdict.problems.dedup();
+        Line {
+            group: self.group,
+            row: self.row,
+            verdict,
+        }
+    }
+}
