@@ -3,8 +3,10 @@
 //!
 //! Durations are seconds (`f64`) or [`std::time::Duration`]; sizes are bytes; quantiles are in 0..=1.
 
+pub mod host;
 pub mod http;
 pub mod load;
+pub mod namespace;
 pub mod process;
 pub mod random;
 pub mod scrape;
@@ -14,11 +16,11 @@ pub mod table;
 pub mod temp_dir;
 
 pub use http::{Client, Request, Response};
-pub use load::{Record, Records, Shot, closed_loop, run_stages};
+pub use load::{Record, Records, Shot, closed_loop, run_stages, shared_loop};
 pub use process::{Server, free_port};
 pub use random::Random;
 pub use scrape::Scrape;
-pub use servers::{Vigie, nginx, python_app, uvicorn_store, vigie};
+pub use servers::{Vigie, nginx, nginx_with, python_app, uvicorn_store, vigie};
 pub use temp_dir::TempDir;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ mod closed_loop;
 mod records;
 mod stages;
 
-pub use closed_loop::closed_loop;
+pub use closed_loop::{closed_loop, shared_loop};
 pub use records::{Record, Records};
 pub use stages::run_stages;
 

@@ -61,13 +61,13 @@ impl Server {
         self.address.port()
     }
 
-    /// 127.0.0.1 and the port.
+    /// Where it listens: 127.0.0.1 and the port, unless [`Server::set_address`] says otherwise.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// For programs that choose their own address.
-    pub(crate) fn set_address(&mut self, address: SocketAddr) {
+    /// For programs that choose their own address, or listen on another one than 127.0.0.1.
+    pub fn set_address(&mut self, address: SocketAddr) {
         self.address = address;
     }
 

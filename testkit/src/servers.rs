@@ -10,11 +10,13 @@ use std::fmt::Write;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 const STORE_TIMEOUT: Duration = Duration::from_secs(60);
 const VIGIE_TIMEOUT: Duration = Duration::from_secs(30);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+const SETTLE_PERIOD: Duration = Duration::from_millis(20);
 /// The statuses that [`nginx`] answers under `/status/`.
 pub const STATUSES: [u16; 11] = [200, 204, 301, 400, 401, 403, 404, 418, 500, 502, 503];
 
@@ -27,7 +29,14 @@ pub fn nginx(files: &[(&str, &[u8])], extra_locations: &str, workers: usize) -> 
         dir.write(&format!("www/{name}"), content)?;
     }
     let port = free_port()?;
-    let config = nginx_config(dir.path(), port, workers, extra_locations)?;
+    let site = nginx_site(dir.path(), port, extra_locations)?;
+    nginx_with(dir, port, &site, workers)
+}
+
+/// nginx with a site of one's own: what stands in the `http` block, in nginx's own syntax. It listens on this port of
+/// 127.0.0.1.
+pub fn nginx_with(dir: TempDir, port: u16, site: &str, workers: usize) -> Result<Server> {
+    let config = nginx_config(dir.path(), site, workers)?;
     let config = dir.write("nginx.conf", config.as_bytes())?;
     let mut command = Command::new("nginx");
     let path = env::var("PATH").unwrap_or_default();
@@ -42,7 +51,7 @@ pub fn nginx(files: &[(&str, &[u8])], extra_locations: &str, workers: usize) -> 
     Ok(server)
 }
 
-fn nginx_config(dir: &Path, port: u16, workers: usize, extra_locations: &str) -> Result<String> {
+fn nginx_site(dir: &Path, port: u16, extra_locations: &str) -> Result<String> {
     let dir = dir.display();
     let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok();
     let listen_ipv6 = if has_ipv6 {
@@ -59,6 +68,20 @@ fn nginx_config(dir: &Path, port: u16, workers: usize, extra_locations: &str) ->
         };
         writeln!(locations, "location = /status/{status} {{ return {answer}; }}")?;
     }
+    Ok(format!(
+        "server {{
+listen 127.0.0.1:{port};
+{listen_ipv6}
+root {dir}/www;
+{locations}
+{extra_locations}
+}}
+"
+    ))
+}
+
+fn nginx_config(dir: &Path, site: &str, workers: usize) -> Result<String> {
+    let dir = dir.display();
     let mut temp_paths = String::new();
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         writeln!(temp_paths, "{kind}_temp_path {dir}/{kind};")?;
@@ -77,13 +100,7 @@ sendfile on;
 keepalive_requests 10000000;
 keepalive_timeout 600;
 {temp_paths}
-server {{
-listen 127.0.0.1:{port};
-{listen_ipv6}
-root {dir}/www;
-{locations}
-{extra_locations}
-}}
+{site}
 }}
 "
     ))
@@ -197,6 +214,19 @@ impl Vigie {
         );
         let text = String::from_utf8(response.body).context("/metrics is not UTF-8")?;
         Ok(Scrape::parse(&text)?)
+    }
+
+    /// A scrape that fits, or the last one after two seconds, whatever it says then: a server's last system call may
+    /// return after its client has read the response.
+    pub fn settled(&self, fits: impl Fn(&Scrape) -> bool) -> Result<Scrape> {
+        let end = Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            let scrape = self.scrape()?;
+            if fits(&scrape) || Instant::now() > end {
+                return Ok(scrape);
+            }
+            thread::sleep(SETTLE_PERIOD);
+        }
     }
 }
 

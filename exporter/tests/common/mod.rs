@@ -3,16 +3,16 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::{
-    fs::File,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use testkit::host::Host;
 use testkit::{Counts, Scrape, Vigie};
 
 /// The program under test.
@@ -23,7 +23,7 @@ pub fn binary() -> &'static Path {
 /// Vigie, watching, and what keeps tests apart that look at numbers of the whole host.
 pub struct Watch {
     vigie: Vigie,
-    _host: File,
+    _host: Host,
 }
 
 impl Deref for Watch {
@@ -40,16 +40,9 @@ impl DerefMut for Watch {
     }
 }
 
-/// A file that every test of every run on this host locks.
-fn host() -> File {
-    let path = std::env::temp_dir().join("vigie-tests.lock");
-    File::options().create(true).append(true).open(path).unwrap()
-}
-
 /// Vigie, beside other tests.
 pub fn vigie(arguments: &[&str]) -> Watch {
-    let host = host();
-    host.lock_shared().unwrap();
+    let host = Host::beside_others().unwrap();
     Watch {
         vigie: testkit::vigie(binary(), arguments).unwrap(),
         _host: host,
@@ -58,8 +51,7 @@ pub fn vigie(arguments: &[&str]) -> Watch {
 
 /// Vigie, with no other test on this host: for numbers that have no port, as what was lost.
 pub fn vigie_alone(arguments: &[&str]) -> Watch {
-    let host = host();
-    host.lock().unwrap();
+    let host = Host::alone().unwrap();
     Watch {
         vigie: testkit::vigie(binary(), arguments).unwrap(),
         _host: host,
@@ -85,14 +77,7 @@ pub fn settled(vigie: &Vigie, port: u16, expected: &Counts) -> Counts {
 
 /// A scrape that fits, or the last one after two seconds.
 pub fn settled_scrape(vigie: &Vigie, fits: impl Fn(&Scrape) -> bool) -> Scrape {
-    let end = Instant::now() + Duration::from_secs(2);
-    loop {
-        let scrape = vigie.scrape().unwrap();
-        if fits(&scrape) || Instant::now() > end {
-            return scrape;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    vigie.settled(fits).unwrap()
 }
 
 /// Counts written down: handler, method, status, count.

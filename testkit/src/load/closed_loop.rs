@@ -18,14 +18,26 @@ pub fn closed_loop(
     keep_alive: bool,
     next: impl Fn(usize, usize) -> Shot + Sync,
 ) -> Result<Records> {
+    shared_loop(address, threads, threads * per_thread, keep_alive, next)
+}
+
+/// Same as [`closed_loop`], with the number of all requests: the threads share them as evenly as they can.
+pub fn shared_loop(
+    address: SocketAddr,
+    threads: usize,
+    total: usize,
+    keep_alive: bool,
+    next: impl Fn(usize, usize) -> Shot + Sync,
+) -> Result<Records> {
     let next = &next;
+    let share = |thread: usize| total / threads + usize::from(thread < total % threads);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
-            .map(|thread| scope.spawn(move || run(address, per_thread, keep_alive, |index| next(thread, index))))
+            .map(|thread| scope.spawn(move || run(address, share(thread), keep_alive, |index| next(thread, index))))
             .collect();
         // Every thread is joined before the first error is returned.
         let finished: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-        let mut list = Vec::with_capacity(threads * per_thread);
+        let mut list = Vec::with_capacity(total);
         for result in finished {
             list.extend(result.map_err(|_| anyhow!("a load thread panicked"))??);
         }

@@ -90,6 +90,21 @@ fn closed_loop_sends_exactly_what_it_is_asked() {
 }
 
 #[test]
+fn the_threads_share_a_number_that_they_do_not_divide() {
+    let server = echo(usize::MAX, true);
+    let seen = std::sync::Mutex::new(Vec::new());
+    let records = shared_loop(server.address, 3, 11, true, |thread, index| {
+        seen.lock().unwrap().push((thread, index));
+        shot("a")
+    })
+    .unwrap();
+    assert_eq!(records.len(), 11);
+    assert_eq!(server.requests.load(Ordering::Relaxed), 11);
+    let shares = [0, 1, 2].map(|thread| seen.lock().unwrap().iter().filter(|(of, _)| *of == thread).count());
+    assert_eq!(shares, [4, 4, 3]);
+}
+
+#[test]
 fn an_unanswered_request_is_a_record_and_not_sent_again() {
     let server = echo(10, false);
     let records = closed_loop(server.address, 1, 100, true, |_, _| shot("a")).unwrap();
