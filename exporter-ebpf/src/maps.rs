@@ -8,7 +8,7 @@ use vigie_ebpf::{
     bytes::BUFFER,
     types::{
         BOUNDS, CPUS, CachedPath, Connection, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, SERVICES, SchedValue,
-        SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks,
+        SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace,
     },
 };
 
@@ -80,6 +80,10 @@ static BUFFERS: PerCpuArray<[u8; BUFFER], 2> = PerCpuArray::new();
 pub fn buffer(is_sent: u32) -> Option<*mut [u8; BUFFER]> {
     BUFFERS.get_ptr_mut(is_sent)
 }
+
+/// Where in a system call's I/O vector the last copy ended: of what is received, and of what is sent.
+#[btf_map]
+pub static VECTOR_PLACES: PerCpuArray<VectorPlace, 2> = PerCpuArray::new();
 
 /// What could not be seen, matched or kept, by reason.
 #[btf_map]

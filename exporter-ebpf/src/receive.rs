@@ -27,7 +27,7 @@ use crate::{
         vigie_scan_lines, vigie_scan_request,
     },
     report::{finish, is_known, meet, show_path, taught},
-    user_memory::Message,
+    user_memory::{Message, forget_place},
 };
 
 /// Makes the hashes of paths unpredictable from outside. Written by user space.
@@ -271,6 +271,7 @@ fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: 
         return;
     };
     connection.port = port(sock);
+    forget_place(false);
     let mut at = 0;
     let mut step = 0;
     while step < STEPS {

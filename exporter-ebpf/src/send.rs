@@ -18,7 +18,7 @@ use crate::{
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
     receive::take_line,
     report::finish,
-    user_memory::Message,
+    user_memory::{Message, forget_place},
 };
 
 /// How many steps are made through the bytes of one system call.
@@ -42,7 +42,10 @@ pub fn sent(sock: *const c_void, count: i32) {
     let at = match connection.stage {
         stage::OPEN => usual_head(connection, count),
         stage::LENGTH => body(connection, 0, count),
-        stage::CHUNKED => chunked_body(connection, 0, count),
+        stage::CHUNKED => {
+            forget_place(true);
+            chunked_body(connection, 0, count)
+        }
         stage::UNTIL_CLOSE => {
             connection.response_bytes += count;
             count
@@ -158,6 +161,7 @@ fn send_on(sock: *const c_void, connection: &mut Connection, at: u64, count: u64
     let Some(pieces) = pieces(sock) else {
         return;
     };
+    forget_place(true);
     let mut at = at;
     let mut step = 0;
     while step < STEPS {

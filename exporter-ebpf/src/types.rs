@@ -346,6 +346,16 @@ pub struct Parsed {
     pub head: Head,
 }
 
+/// A place in an I/O vector.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VectorPlace {
+    /// The number of the element.
+    pub element: u64,
+    /// How many bytes are in those before it.
+    pub before: u64,
+}
+
 /// A raw path that was seen lately, and its route.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

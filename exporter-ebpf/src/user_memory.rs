@@ -7,13 +7,13 @@ use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{Global, helpers::generated::bpf_probe_read_user};
 use vigie_ebpf::{
-    bytes::{BUFFER, PIECE, forget},
-    types::Lost,
+    bytes::{BUFFER, PIECE, forget, unbranched},
+    types::{Lost, VectorPlace},
 };
 
 use crate::{
     kernel::{REGS_SECOND, REGS_SYSCALL, REGS_THIRD, load, registers},
-    maps::{buffer, lost},
+    maps::{VECTOR_PLACES, buffer, lost},
 };
 
 macro_rules! numbers {
@@ -39,8 +39,12 @@ numbers! {
     SYS_SENDMSG,
 }
 
-/// How many elements of an I/O vector are looked at.
-const VECTOR: usize = 64;
+/// How many elements of an I/O vector are looked at in one call, and in how many calls: 1,024 elements are the most that
+/// a system call takes (`UIO_MAXIOV`).
+const VECTOR: usize = 16;
+const CALLS: usize = 64;
+/// What [`vigie_gather`] says if memory cannot be read.
+const FAULT: u64 = u64::MAX;
 
 /// `struct iovec`.
 #[repr(C)]
@@ -144,48 +148,70 @@ impl Message {
         if self.count == 0 {
             return copy(self.buffer, 0, self.address + skip, wanted);
         }
-        vigie_gather(self.address, self.count, skip, wanted, self.is_sent as u32)
+        let mut i = 0;
+        while i < CALLS {
+            let copied = vigie_gather(self.address, self.count, skip, wanted, self.is_sent as u32);
+            if copied != 0 {
+                return if copied == FAULT { 0 } else { copied };
+            }
+            i += 1;
+        }
+        0
+    }
+}
+
+/// Has the next copy look at an I/O vector from its start: another system call has begun.
+#[inline(always)]
+pub fn forget_place(is_sent: bool) {
+    if let Some(place) = VECTOR_PLACES.get_ptr_mut(is_sent as u32) {
+        // SAFETY: this CPU's element.
+        unsafe { *place = VectorPlace::default() };
     }
 }
 
 /// Copies up to `wanted` bytes, from the `skip`th on, of an I/O vector into this CPU's buffer, and says how many there
-/// were.
+/// were. 0: they are behind the elements that were looked at, and the next call goes on there.
 ///
 /// It has a name of its own and takes only numbers: so it is a "global function", which the verifier looks at once, and
 /// not again at each place that calls it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vigie_gather(address: u64, count: u64, skip: u64, wanted: u64, is_sent: u32) -> u64 {
-    let Some(buffer) = buffer(is_sent) else {
-        return 0;
+    let (Some(buffer), Some(place)) = (buffer(is_sent), VECTOR_PLACES.get_ptr_mut(is_sent)) else {
+        return FAULT;
     };
-    // SAFETY: this CPU's buffer, which only the programs of this direction use.
-    let buffer = unsafe { &mut *buffer };
-    let mut skip = skip;
+    // SAFETY: this CPU's elements, which only the programs of this direction use.
+    let (buffer, place) = unsafe { (&mut *buffer, &mut *place) };
+    if skip == 0 || skip < place.before {
+        *place = VectorPlace::default();
+    }
     let mut filled = 0u64;
     let mut i = 0;
     while i < VECTOR {
-        if filled >= wanted || i as u64 >= count {
+        if filled >= wanted || place.element >= count {
             break;
         }
-        let Some(IoVec { base, length }) = read(address + 16 * i as u64) else {
+        let Some(IoVec { base, length }) = read(address + 16 * place.element) else {
             lost(Lost::Fault);
-            break;
+            return FAULT;
         };
         i += 1;
-        if length <= skip {
-            skip -= length;
-            continue;
+        let start = skip + filled - place.before;
+        if start < length {
+            let available = length - start;
+            let missing = wanted - filled;
+            let part = if available < missing { available } else { missing };
+            let copied = copy(buffer, filled, base + start, part);
+            filled += copied;
+            if copied < part {
+                return if copied == 0 { FAULT } else { filled };
+            }
+            if part < available {
+                break;
+            }
         }
-        let available = length - skip;
-        let missing = wanted - filled;
-        let part = if available < missing { available } else { missing };
-        let copied = copy(buffer, filled, base + skip, part);
-        filled += copied;
-        if copied < part {
-            break;
-        }
-        skip = 0;
+        place.element += 1;
+        place.before += length;
     }
     filled
 }
@@ -193,13 +219,16 @@ extern "C" fn vigie_gather(address: u64, count: u64, skip: u64, wanted: u64, is_
 /// Copies `count` bytes from the current task's memory to place `at` of the buffer.
 #[inline(always)]
 fn copy(buffer: &mut [u8; BUFFER], at: u64, address: u64, count: u64) -> u64 {
+    // The verifiers of 6.1 and 6.12 have to see both bounds: no comparison with 0, which would be made one with the other
+    // bound, and a mask that the compiler cannot prove away.
+    let count = unbranched(count);
     if at >= PIECE as u64 || count > PIECE as u64 {
         return 0;
     }
     // SAFETY: `at` is below PIECE and `count` at most PIECE, and BUFFER holds two of them; the helper checks the source.
     let code = unsafe {
         bpf_probe_read_user(
-            buffer.as_mut_ptr().add(at as usize & (PIECE - 1)).cast(),
+            buffer.as_mut_ptr().add(unbranched(at) as usize & (PIECE - 1)).cast(),
             count as u32,
             address as *const c_void,
         )
