@@ -56,12 +56,18 @@ impl Arrivals {
         self.written = written.wrapping_add(1);
     }
 
+    /// Whether nothing waits to be read.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.written == self.read
+    }
+
     /// The time at which the byte at sequence number `position` became readable, if it was seen. Forgets what comes
     /// before that byte.
     #[inline(always)]
     pub fn at(&mut self, position: u32) -> Option<u64> {
         self.forget(position);
-        if self.written == self.read {
+        if self.is_empty() {
             return None;
         }
         Some(self.ring[(self.read as usize) & (ARRIVALS - 1)].time)

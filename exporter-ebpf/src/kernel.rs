@@ -11,7 +11,8 @@ use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
     helpers::generated::{
-        bpf_get_current_task_btf, bpf_sk_storage_delete, bpf_sk_storage_get, bpf_skc_to_tcp_sock, bpf_task_pt_regs,
+        bpf_get_current_task_btf, bpf_sk_storage_delete, bpf_sk_storage_get, bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock,
+        bpf_task_pt_regs,
     },
 };
 use vigie_ebpf::types::{Connection, Lost, PROCESS_BLOCK, Pieces, SERVICE_UNKNOWN};
@@ -33,6 +34,12 @@ offsets! {
     SOCK_NUM,
     /// `struct sock`: `__sk_common.skc_state`.
     SOCK_STATE,
+    /// `struct sock`: `__sk_common.skc_family`.
+    SOCK_FAMILY,
+    /// `struct sock`: `sk_type`.
+    SOCK_TYPE,
+    /// `struct unix_sock`: `addr`, which a server's sockets have and a client's usually not. 0: unix sockets are not watched.
+    UNIX_ADDR,
     /// `struct tcp_sock`: `rcv_nxt`, the sequence number after the last byte received.
     TCP_RCV_NXT,
     /// `struct tcp_sock`: `copied_seq`, the sequence number after the last byte read.
@@ -63,6 +70,8 @@ offsets! {
     REGS_THIRD,
 }
 
+const AF_UNIX: u16 = 1;
+const SOCK_STREAM: u16 = 1;
 const TCP_ESTABLISHED: u8 = 1;
 const TCP_CLOSE_WAIT: u8 = 8;
 
@@ -93,9 +102,21 @@ pub fn received_up_to(sock: *const c_void) -> Option<u32> {
     (!tcp.is_null()).then(|| unsafe { load(tcp, &TCP_RCV_NXT) })
 }
 
+/// The place in the stream of the first of `count` bytes that were just read: a TCP sequence number, or the number of bytes
+/// read before.
+#[inline(always)]
+pub fn first_read(sock: *const c_void, connection: &mut Connection, count: u32) -> Option<u32> {
+    if connection.is_unix {
+        let first = connection.position;
+        connection.position = first.wrapping_add(count);
+        return Some(first);
+    }
+    Some(read_up_to(sock)?.wrapping_sub(count))
+}
+
 /// The sequence number after the last byte that the application read, if this is a TCP socket.
 #[inline(always)]
-pub fn read_up_to(sock: *const c_void) -> Option<u32> {
+fn read_up_to(sock: *const c_void) -> Option<u32> {
     // SAFETY: the helper takes any socket, and says which it is.
     let tcp = unsafe { bpf_skc_to_tcp_sock(sock.cast_mut()) }.cast::<c_void>();
     // SAFETY: `copied_seq` is a u32.
@@ -135,9 +156,14 @@ pub fn watch(sock: *const c_void) -> Option<&'static mut Connection> {
     connection
 }
 
-/// Starts to watch a connection that is older than Vigie, if it may be a server's.
+/// Starts to watch a connection whose beginning was not seen, if it may be a server's.
 #[inline(always)]
 pub fn adopt(sock: *const c_void) -> Option<&'static mut Connection> {
+    // SAFETY: `skc_family` is an unsigned short.
+    let family: u16 = unsafe { load(sock, &SOCK_FAMILY) };
+    if family == AF_UNIX {
+        return adopt_unix(sock);
+    }
     let port = port(sock) as usize;
     let ports = PORTS.get(0)?;
     if (ports[(port >> 6) & 1023] >> (port & 63)) & 1 == 0 {
@@ -149,6 +175,34 @@ pub fn adopt(sock: *const c_void) -> Option<&'static mut Connection> {
         return None;
     }
     watch(sock)
+}
+
+/// Starts to watch a stream socket of the unix family, if it is a server's: one that `accept(2)` has made, or will, has
+/// the name of the socket that it was made from. Nothing tells of its beginning before its first data does.
+#[inline(always)]
+fn adopt_unix(sock: *const c_void) -> Option<&'static mut Connection> {
+    if UNIX_ADDR.load() == 0 {
+        return None;
+    }
+    // SAFETY: `skc_state` is a byte, and `sk_type` an unsigned short.
+    let (state, kind): (u8, u16) = unsafe { (load(sock, &SOCK_STATE), load(sock, &SOCK_TYPE)) };
+    if state != TCP_ESTABLISHED || kind != SOCK_STREAM {
+        return None;
+    }
+    // SAFETY: the helper takes any socket, and says which it is.
+    let unix = unsafe { bpf_skc_to_unix_sock(sock.cast_mut().cast()) }.cast::<c_void>();
+    if unix.is_null() {
+        return None;
+    }
+    // SAFETY: `addr` is a pointer.
+    let address: u64 = unsafe { load(unix, &UNIX_ADDR) };
+    if address == 0 {
+        return None;
+    }
+    let connection = watch(sock)?;
+    connection.is_unix = true;
+    connection.in_step = true;
+    Some(connection)
 }
 
 /// The state of the byte-wise parsers of a connection.

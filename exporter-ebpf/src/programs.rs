@@ -38,9 +38,15 @@ pub fn vigie_ready(ctx: BtfTracePointContext) {
     if connection.stage == stage::OPAQUE {
         return;
     }
-    if let Some(end) = received_up_to(sock) {
-        // SAFETY: the helper has no preconditions.
-        connection.arrivals.push(end, unsafe { bpf_ktime_get_ns() });
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if connection.is_unix {
+        // Nothing says how much has come: it is the next byte, at the least.
+        if connection.arrivals.is_empty() {
+            connection.arrivals.push(connection.position.wrapping_add(1), now);
+        }
+    } else if let Some(end) = received_up_to(sock) {
+        connection.arrivals.push(end, now);
     }
 }
 

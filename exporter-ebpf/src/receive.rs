@@ -20,7 +20,7 @@ use vigie_ebpf::{
 };
 
 use crate::{
-    kernel::{connection, forget_pieces, pieces, port, read_up_to, service},
+    kernel::{connection, first_read, forget_pieces, pieces, port, service},
     maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, lost},
     parsers::{
         BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
@@ -51,11 +51,10 @@ pub fn received(sock: *const c_void, count: i32, flags: i32) {
     if connection.stage == stage::OPAQUE {
         return;
     }
-    let Some(position) = read_up_to(sock) else {
+    let Some(first) = first_read(sock, connection, count as u32) else {
         return;
     };
     let count = count as u64;
-    let first = position.wrapping_sub(count as u32);
     let is_taken = match connection.reading {
         reading::START if connection.stage == stage::IDLE && !connection.has_waiting() => {
             whole_request(sock, connection, count, first)
@@ -73,7 +72,7 @@ pub fn received(sock: *const c_void, count: i32, flags: i32) {
     if !is_taken {
         read_on(sock, connection, count, first);
     }
-    connection.arrivals.forget(position);
+    connection.arrivals.forget(first.wrapping_add(count as u32));
 }
 
 /// The usual: one request, its head as a whole, its body as a whole or still to come, and nothing behind it. `false`: it

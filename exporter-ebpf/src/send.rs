@@ -21,18 +21,27 @@ use crate::{
     user_memory::{Message, forget_place},
 };
 
+const EPIPE: i32 = 32;
+
 /// How many steps are made through the bytes of one system call.
 const STEPS: usize = 128;
 
 /// The handler of every send hook: the kernel took `count` bytes, or an error below zero.
 #[inline(always)]
 pub fn sent(sock: *const c_void, count: i32) {
-    if count <= 0 {
+    if count <= 0 && count != -EPIPE {
         return;
     }
     let Some(connection) = connection(sock) else {
         return;
     };
+    if count <= 0 {
+        // Where nothing tells of the end of a connection, this does.
+        if connection.is_unix {
+            end(sock, connection);
+        }
+        return;
+    }
     if connection.stage == stage::OPAQUE {
         return;
     }
@@ -109,6 +118,10 @@ fn take_head(connection: &mut Connection, head: &Head, end: u64, count: u64) -> 
     }
     connection.stage = stage::UNTIL_CLOSE;
     connection.response_bytes += count - end;
+    if connection.is_unix {
+        lost(Lost::UnseenEnd);
+        finish(connection, connection.last_send, status);
+    }
     count
 }
 
@@ -282,9 +295,14 @@ fn take_waiting(connection: &mut Connection, pieces: &Pieces) -> bool {
 /// The server has closed its side, or the connection is gone: what was open has ended.
 #[inline(always)]
 pub fn close(sock: *const c_void) {
-    let Some(connection) = connection(sock) else {
-        return;
-    };
+    if let Some(connection) = connection(sock) {
+        end(sock, connection);
+    }
+}
+
+/// Nothing more will be sent.
+#[inline(always)]
+fn end(sock: *const c_void, connection: &mut Connection) {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     // A head that never ended is no request yet: no server has seen it as one.

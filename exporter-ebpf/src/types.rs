@@ -67,7 +67,7 @@ pub struct SeriesKey {
     pub route: u32,
     /// The service's number, given by user space.
     pub service: u16,
-    /// The local TCP port.
+    /// The local TCP port; 0 for a unix socket.
     pub port: u16,
     /// The status code, or [`STATUS_ABORTED`].
     pub status: u16,
@@ -194,10 +194,13 @@ pub enum Lost {
     Unmatched = 4,
     /// Two living threads share a place for their books: what they did since they last left a CPU is not counted.
     ThreadCollision = 5,
+    /// A response over a unix socket that ends with the connection, which nothing tells of: its duration is that up to the
+    /// system call that sent its head.
+    UnseenEnd = 6,
 }
 
 /// How many reasons there are.
-pub const LOST: usize = 6;
+pub const LOST: usize = 7;
 
 /// A request, from when it was read until it is answered. All zero is none.
 #[repr(C)]
@@ -250,7 +253,7 @@ pub struct Connection {
     pub dropped: u32,
     /// The status, once it was sent.
     pub status: u16,
-    /// The local TCP port.
+    /// The local TCP port; 0 for a unix socket.
     pub port: u16,
     /// One of [`stage`].
     pub stage: u8,
@@ -263,8 +266,12 @@ pub struct Connection {
     pub in_step: bool,
     /// Whether the client waits for leave to send the body of the last request, and no byte of it has come.
     pub expects: bool,
+    /// Whether this is a unix socket and not TCP.
+    pub is_unix: bool,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 2],
+    /// How many bytes were read, where there are no sequence numbers.
+    pub position: u32,
 }
 
 // === impl Connection ===

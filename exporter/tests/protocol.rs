@@ -9,8 +9,10 @@
 mod common;
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
     thread,
     time::{Duration, Instant},
 };
@@ -357,6 +359,51 @@ fn ipv6_is_seen() {
     read_head(&mut stream).unwrap();
     let expected = counts(&[("/six", "GET", 200, 1)]);
     assert_eq!(settled(&vigie, address.port(), &expected), expected);
+}
+
+/// A server on a unix socket: the same, under the port `unix`. What no server's end of such a socket is, is not watched.
+#[test]
+fn unix_sockets_are_seen() {
+    let path = std::env::temp_dir().join(format!("vigie-protocol-{}.sock", std::process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            while let Ok(count @ 1..) = stream.read(&mut [0; 4096]) {
+                thread::sleep(Duration::from_millis(if count > 40 { 30 } else { 0 }));
+                stream.write_all(OK).unwrap();
+            }
+        }
+    });
+    let vigie = vigie(&[]);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let start = Instant::now();
+    for request in [
+        "GET /unix-one HTTP/1.1\r\n\r\n",
+        "GET /unix-two HTTP/1.1\r\nHost: somebody.example\r\n\r\n",
+    ] {
+        for _ in 0..10 {
+            stream.write_all(request.as_bytes()).unwrap();
+            stream.read_exact(&mut [0; OK.len()]).unwrap();
+        }
+    }
+    let truth = start.elapsed().as_secs_f64();
+    let of = |scrape: &testkit::Scrape, name: &str, handler: &str| {
+        scrape.sum(name, &[("port", "unix"), ("handler", handler), ("status", "200")])
+    };
+    let counts =
+        |scrape: &testkit::Scrape| ["/unix-one", "/unix-two"].map(|handler| of(scrape, "http_requests_total", handler));
+    let scrape = settled_scrape(&vigie, |scrape| counts(scrape) == [10.0, 10.0]);
+    assert_eq!(counts(&scrape), [10.0, 10.0]);
+    let sum = of(&scrape, "http_request_duration_seconds_sum", "/unix-two");
+    assert!(sum > 0.3 && sum < truth, "{sum} of {truth}");
+    // The client reads what looks like requests; its socket has no name.
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    one.write_all(b"GET /unix-pair HTTP/1.1\r\n\r\n").unwrap();
+    other.read_exact(&mut [0; 10]).unwrap();
+    other.write_all(OK).unwrap();
+    assert_eq!(of(&vigie.scrape().unwrap(), "http_requests_total", "/unix-pair"), 0.0);
 }
 
 /// The clock starts when the first byte is readable: in the accept backlog, in the socket's queue, and not when the

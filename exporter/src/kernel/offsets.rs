@@ -11,9 +11,11 @@ type Member = (&'static str, &'static str, &'static str, u32, Option<&'static st
 const SWITCH: Option<&str> = Some("switch");
 const TASKS: Option<&str> = Some("tasks");
 
-const MEMBERS: [Member; 13] = [
+const MEMBERS: [Member; 15] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", 2, None),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", 1, None),
+    ("SOCK_FAMILY", "sock", "__sk_common.skc_family", 2, None),
+    ("SOCK_TYPE", "sock", "sk_type", 2, None),
     ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt", 4, None),
     ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq", 4, None),
     ("TASK_PID", "task_struct", "pid", 4, None),
@@ -66,6 +68,10 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets> {
             (Err(error), None) => return Err(error),
         }
     }
+    // A kernel without unix sockets has none to watch.
+    offsets
+        .found
+        .push(("UNIX_ADDR", look_up(btf, "unix_sock", "addr", 8).unwrap_or(0)));
     for (constant, member, inside) in REGISTERS {
         offsets.found.push((constant, btf.offset("pt_regs", member)? + inside));
     }
@@ -106,7 +112,7 @@ mod tests {
             return;
         };
         let offsets = resolve(&Btf::parse(&bytes).unwrap()).unwrap();
-        assert_eq!(offsets.found.len(), MEMBERS.len() + REGISTERS.len());
+        assert_eq!(offsets.found.len(), MEMBERS.len() + 1 + REGISTERS.len());
         assert!(offsets.unusable.is_empty());
     }
 }

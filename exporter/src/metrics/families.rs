@@ -96,7 +96,15 @@ fn labels(labels: &Labels, with_status: bool) -> Vec<LabelPair> {
     } = labels;
     let mut pairs = vec![
         pair("service", service),
-        pair("port", port.to_string()),
+        // A server on a unix socket has none.
+        pair(
+            "port",
+            if *port == 0 {
+                "unix".to_owned()
+            } else {
+                port.to_string()
+            },
+        ),
         pair("method", *method),
         pair("handler", handler),
     ];

@@ -35,7 +35,7 @@ const MAX_SERIES: usize = 20_000;
 pub struct Labels {
     /// The service's name.
     pub service: String,
-    /// The local TCP port.
+    /// The local TCP port; 0 for a unix socket.
     pub port: u16,
     /// The route's template.
     pub handler: String,
@@ -395,6 +395,7 @@ impl Ledger {
             ("unreadable", Lost::Unreadable),
             ("unmatched", Lost::Unmatched),
             ("thread_collision", Lost::ThreadCollision),
+            ("unseen_end", Lost::UnseenEnd),
         ]
         .into_iter()
         .zip(self.books.lost()?)
