@@ -12,7 +12,7 @@ pub const WINDOW: usize = 512;
 pub const PIECE: usize = 4096;
 
 /// How many bytes of a head's lines the word-wise parsers take at once, before they come back to be called again.
-pub const LINES: usize = 512;
+pub const LINES: usize = 1024;
 
 /// How many bytes the byte-wise parsers take at once, before they come back to be called again. The kernel's verifier
 /// follows each turn of a loop, and gives up on one of branches that is much longer (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).

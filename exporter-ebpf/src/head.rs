@@ -392,20 +392,8 @@ impl Reader {
 
     /// Whether the next byte is the first of a line: [`scan`] may take over, from the line feed before it.
     #[inline(always)]
-    pub fn is_at_line(&self) -> bool {
+    fn is_at_line(&self) -> bool {
         self.state == LINE as u64
-    }
-
-    /// Ends the head: [`scan`] has found its end.
-    #[inline(always)]
-    pub fn end(&mut self) {
-        self.state = DONE as u64;
-    }
-
-    /// Where [`scan`] writes what it finds.
-    #[inline(always)]
-    pub fn framing(&mut self) -> &mut Framing {
-        &mut self.head.framing
     }
 
     /// What was read, after `Done`.
@@ -478,6 +466,26 @@ impl Reader {
         forget(buffer, i)
     }
 
+    /// Takes bytes of a buffer that has `length` of them, and says up to where: up to the end of a line by `read`
+    /// ([`Reader::read`]), and then whole lines by `scan` ([`scan`]), which gets the place of the line feed before them.
+    #[inline(always)]
+    pub fn take(
+        &mut self,
+        length: usize,
+        read: impl FnOnce(&mut Self) -> usize,
+        scan: impl FnOnce(&mut Framing, usize) -> (usize, bool),
+    ) -> usize {
+        let at = read(self);
+        if !self.is_at_line() || at == 0 || at >= length {
+            return at;
+        }
+        let (end, done) = scan(&mut self.head.framing, at - 1);
+        if done {
+            self.state = DONE as u64;
+        }
+        if end > at { end } else { at }
+    }
+
     /// What the last byte led to.
     #[inline(always)]
     pub fn step(&self) -> Step {
@@ -485,6 +493,135 @@ impl Reader {
             DONE => Step::Done,
             BAD => Step::Bad,
             _ => Step::More,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::bytes::{LINES, PIECE, buffer};
+
+    /// A reader in the middle of the first line of a request.
+    fn in_line() -> Reader {
+        let mut reader = Reader::default();
+        reader.start_in_line();
+        reader
+    }
+
+    /// Byte by byte: what was found, and how many bytes it took.
+    fn by_bytes(message: &[u8], mut reader: Reader) -> (Step, Head, usize) {
+        let end = message.iter().position(|byte| reader.push(*byte));
+        (reader.step(), *reader.head(), end.map_or(message.len(), |end| end + 1))
+    }
+
+    /// As the kernel does it: what a system call brings is looked at again and again from where the last look ended.
+    fn in_turns(message: &[u8], pieces: &[usize], behind: &[u8], mut reader: Reader) -> (Step, Head, usize) {
+        let mut sizes = pieces.iter().cycle();
+        let (mut at, mut end) = (0, 0);
+        while at < message.len() {
+            if at == end {
+                end = message.len().min(end + sizes.next().unwrap());
+            }
+            let piece = &message[at..end.min(at + PIECE)];
+            let buffer = buffer(piece, behind);
+            let taken = reader.take(
+                piece.len(),
+                |reader| reader.read(&buffer, piece.len()),
+                |framing, from| scan::<LINES>(&buffer, framing, from, piece.len()),
+            );
+            assert!(taken > 0 && taken <= piece.len());
+            at += taken;
+            if reader.step() != Step::More {
+                break;
+            }
+        }
+        (reader.step(), *reader.head(), at)
+    }
+
+    /// The fields of a head, of which some matter, and how its lines end.
+    fn fields() -> impl Strategy<Value = String> {
+        let line = prop_oneof![
+            4 => "[A-Za-z-]{1,20}: [ -~]{0,40}",
+            1 => "[A-Za-z-]{1,20}: [ -~]{200,700}",
+            2 => "(Content-Length|content-length): ?[0-9]{1,10}",
+            1 => "(Content-Length|content-length): ?[0-9x ]{1,20}",
+            2 => "(Transfer-Encoding|TRANSFER-encoding): ?(chunked|gzip, chunked|gzip|Chunked )",
+            2 => "(Expect|expect): ?(100-continue|100-Continue|  100-continue|200-ok)",
+        ];
+        let newline = prop_oneof![Just("\r\n"), Just("\n")];
+        (prop::collection::vec(line, 0..12), newline).prop_map(|(lines, newline)| {
+            let mut text = newline.to_owned();
+            for line in lines {
+                text.push_str(&line);
+                text.push_str(newline);
+            }
+            text + newline
+        })
+    }
+
+    #[test]
+    fn what_a_request_says_of_its_body() {
+        for (fields, expected) in [
+            ("\r\n\r\n", [0, 0, 0, 0]),
+            ("\r\nHost: a\r\nContent-Length: 12\r\n\r\n", [12, 1, 0, 0]),
+            ("\r\nTransfer-Encoding: chunked\r\n\r\n", [0, 0, 1, 0]),
+            ("\nexpect:100-Continue\ncontent-length: 7\n\n", [7, 1, 0, 1]),
+            ("\r\nExpect:  100-continue\r\nA: b\r\n\r\n", [0, 0, 0, 1]),
+            ("\r\nExpect: nothing\r\nExpected: 100-continue\r\n\r\n", [0, 0, 0, 0]),
+        ] {
+            let text = format!(" HTTP/1.1{fields}");
+            let [length, has_length, chunked, expects] = expected;
+            let framing = Framing {
+                length,
+                has_length,
+                chunked,
+                expects,
+            };
+            let (step, head, end) = by_bytes(text.as_bytes(), in_line());
+            assert_eq!((step, head.framing, end), (Step::Done, framing, text.len()), "{text:?}");
+            let turns = in_turns(text.as_bytes(), &[1000], b"x", in_line());
+            assert_eq!(turns, (step, head, end), "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// However a head is cut, and whichever parser reads which line: it says the same, and ends at the same place.
+        #[test]
+        fn turns_equal_bytes(
+            start in prop_oneof!["HTTP/1\\.[01] [1-5][0-9]{2} [a-zA-Z ]{0,12}", Just(" HTTP/1.1".to_owned())],
+            fields in fields(),
+            pieces in prop::collection::vec(prop_oneof![1usize..30, 1usize..9000], 1..9),
+            cut in 0usize..9000,
+            behind in prop::collection::vec(any::<u8>(), 1..40),
+        ) {
+            let text = format!("{start}{fields}HTTP/1.1 200 OK\r\n");
+            let text = &text.as_bytes()[..cut.min(text.len())];
+            let reader = if start.starts_with(' ') { in_line() } else { Reader::default() };
+            prop_assert_eq!(in_turns(text, &pieces, &behind, reader), by_bytes(text, reader));
+        }
+
+        /// Of a head that is not there as a whole, [`scan`] takes the whole lines, and the reader goes on with the rest.
+        #[test]
+        fn the_reader_goes_on(fields in fields(), cut in 0usize..9000, behind in prop::collection::vec(any::<u8>(), 1..40)) {
+            let text = format!(" HTTP/1.1{fields}");
+            let cut = cut.min(text.len());
+            let mut framing = Framing::default();
+            let (stop, done) = scan::<LINES>(&buffer(&text.as_bytes()[..cut], &behind), &mut framing, 0, cut);
+            prop_assert!(stop <= cut);
+            let mut reader = in_line();
+            if stop != 0 {
+                reader.go_on(&framing);
+            }
+            let (_, head, _) = by_bytes(text.as_bytes(), in_line());
+            if done {
+                prop_assert_eq!((framing, stop), (head.framing, text.len()));
+            } else {
+                let (step, rest, end) = by_bytes(&text.as_bytes()[stop..], reader);
+                prop_assert_eq!((step, rest.framing, stop + end), (Step::Done, head.framing, text.len()));
+            }
         }
     }
 }

@@ -72,14 +72,15 @@ pub extern "C" fn vigie_add_to_shape(start: u64, end: u64) -> u64 {
     };
     // SAFETY: this CPU's element, of which only the receiving programs use this part.
     let shape = unsafe { &mut (*parsed).shape };
+    // Compared with a bare counter: 7.x ties a sum that is compared to its terms, and then no two turns of the loop are alike.
+    let length = end.wrapping_sub(start);
     let mut i = 0;
     while i < BYTEWISE {
-        let at = start as usize + i;
-        if at >= end as usize {
+        if i as u64 >= length {
             break;
         }
         through_memory(shape);
-        shape.push(byte(buffer, at));
+        shape.push(byte(buffer, start as usize + i));
         i += 1;
     }
     0
@@ -120,16 +121,14 @@ pub extern "C" fn vigie_scan_response(length: u64) -> u64 {
 /// head has ended there.
 #[inline(always)]
 pub fn read_head(reader: &mut head::Reader, length: u64, is_sent: u32) -> u64 {
-    let at = vigie_read_bytes(reader, length, is_sent);
-    if !reader.is_at_line() || at == 0 || at >= length {
-        return at;
-    }
-    let result = vigie_scan_lines(reader.framing(), at - 1, length, is_sent);
-    if result & 1 != 0 {
-        reader.end();
-    }
-    let end = result >> 1;
-    if end > at { end } else { at }
+    reader.take(
+        length as usize,
+        |reader| vigie_read_bytes(reader, length, is_sent) as usize,
+        |framing, from| {
+            let stop = vigie_scan_lines(framing, from as u64, length, is_sent);
+            ((stop >> 1) as usize, stop & 1 != 0)
+        },
+    ) as u64
 }
 
 /// Reads a head byte by byte, up to the end of a line.
