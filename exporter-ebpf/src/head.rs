@@ -76,13 +76,17 @@ pub fn scan<const WINDOW: usize>(
     let mut line = from;
     let mut turns = 0;
     let mut done = loop {
-        // A turn for each word, and one more for each line, which are longer than this on the average.
-        if turns >= WINDOW / 8 + WINDOW / 16 || at >= length {
+        // A turn for two words, and one more for each line, which are longer than this on the average.
+        if turns >= WINDOW / 16 + WINDOW / 16 || at >= length {
             break false;
         }
         turns += 1;
         at = forget(buffer, at);
-        let line_ends = equal_bytes(word(buffer, at), b'\n');
+        let mut line_ends = equal_bytes(word(buffer, at), b'\n');
+        if line_ends == 0 {
+            at += 8;
+            line_ends = equal_bytes(word(buffer, at), b'\n');
+        }
         if line_ends == 0 {
             at += 8;
             continue;

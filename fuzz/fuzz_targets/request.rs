@@ -36,6 +36,9 @@ const WORDS: [&str; 32] = [
     "\t", "\x7f", "http://a/", "/17", "/deadbeef1", "/01ARZ3NDEKTSV4RRFFQ69G5FAV", "-4fff-afff-",
 ];
 
+/// The longest method.
+const METHOD_BYTES: usize = 64;
+
 /// What is to be found at the start of a message.
 struct Expected<'a> {
     step: Step,
@@ -70,6 +73,9 @@ fn read(bytes: &[u8]) -> Expected<'_> {
     };
     let length = bytes[start..].iter().take_while(|byte| is_token(byte)).count();
     expected.method = &bytes[start..start + length];
+    if length > METHOD_BYTES {
+        return bad(expected, start + METHOD_BYTES + 1);
+    }
     let space = start + length;
     match bytes.get(space) {
         None => return expected,
@@ -187,6 +193,7 @@ fn check_scan<const WINDOW: usize>(
     if let Some(line) = line {
         assert_eq!(method::name(line.method as u8).as_bytes(), expected.method);
         assert_eq!(line.start, expected.method.len() + 1);
+        assert_eq!(line.space, expected.end - 8);
         assert_eq!(message[line.start..line.end], *expected.path);
     }
     line

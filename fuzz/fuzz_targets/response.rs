@@ -1,7 +1,7 @@
 //! The two parsers of response heads agree with each other and with a third, and so do those of chunked bodies.
 //!
 //! - `Reader` gives what a straightforward parser of the whole message gives: in whatever pieces the message comes, and
-//!   whatever the reader has read before its `reset`.
+//!   whatever the reader has read before its `start`.
 //! - What `scan` finds is what `Reader` finds, whatever stands behind the message, and it finds the usual.
 //! - `Chunks` gives what a straightforward decoder of the whole body gives, for pieces of any size, and for data that is
 //!   skipped without ever being there.
@@ -12,9 +12,10 @@ mod common;
 use common::{Case, Random, mutate};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use vigie_ebpf::{
-    bytes::{BUFFER, PIECE, WINDOW, byte, through_memory},
+    bytes::{BUFFER, LINES, PIECE, WINDOW, byte, through_memory},
     chunked::{self, Chunks},
-    response::{Reader, scan},
+    head::{self, Framing, Reader},
+    response::scan,
     step::Step,
 };
 
@@ -30,7 +31,8 @@ const EXAMPLES: [&str; 8] = [
 ];
 
 #[rustfmt::skip]
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 45] = [
+    "Expect: 100-continue\r\n", "expect:100-Continue\r\n", "Expect:  100-continue", "expect: 200", "100-continue",
     "HTTP/1.1 200 OK\r\n", "HTTP/1.0 304 \n", "HTTP/1.", " 099", "HTTP/2 200", "Content-Length: ", "content-length:",
     "Content-Length", "Content-Lengths: ", "X-Content-Length: 1\r\n", "Transfer-Encoding: ", "TRANSFER-encoding:",
     "transfer-encoding", "chunked", "Chunked\r\n", "gzip, ", "x", "\r\n", "\n", "\r", "\r\n\r\n", "\n\n", ":", " ", "\t",
@@ -47,6 +49,7 @@ struct Expected {
     status: u16,
     length: Option<u64>,
     chunked: bool,
+    expects: bool,
     lines: usize,
     /// Whether the fields that matter are of the form that `scan` knows.
     usual: bool,
@@ -60,6 +63,7 @@ fn read(bytes: &[u8]) -> Expected {
         status: 0,
         length: None,
         chunked: false,
+        expects: false,
         lines: 0,
         usual: true,
     };
@@ -78,7 +82,7 @@ fn read(bytes: &[u8]) -> Expected {
         }
     }
     let mut at = bytes.len().min(12);
-    let mut usual = [true; 2];
+    let mut usual = [true; 3];
     for (i, line) in bytes[at..].split_inclusive(|byte| *byte == b'\n').enumerate() {
         at += line.len();
         let Some(line) = line.strip_suffix(b"\n") else { break };
@@ -107,9 +111,12 @@ fn read(bytes: &[u8]) -> Expected {
         } else if is(name, b"transfer-encoding") {
             expected.chunked = is_chunked(value);
             usual[1] = is_usual(value, |value| value.eq_ignore_ascii_case(b"chunked"));
+        } else if is(name, b"expect") {
+            expected.expects = is_last(value, b"continue");
+            usual[2] = is_usual(value, |value| value.eq_ignore_ascii_case(b"100-continue"));
         }
     }
-    expected.usual = usual == [true; 2];
+    expected.usual = usual == [true; 3];
     expected
 }
 
@@ -127,9 +134,13 @@ fn number(value: &[u8]) -> Option<u64> {
 
 /// Whether the last coding is `chunked`. Blanks do not count, and neither does what stands before it.
 fn is_chunked(value: &[u8]) -> bool {
-    let mut visible: Vec<u8> = value.iter().copied().filter(|byte| *byte > b' ').collect();
-    visible.make_ascii_lowercase();
-    visible.ends_with(b"chunked")
+    is_last(value, b"chunked")
+}
+
+/// Whether a value ends in a word, whatever blanks are in it. As for names, upper and lower case is the sixth bit.
+fn is_last(value: &[u8], word: &[u8]) -> bool {
+    let visible: Vec<u8> = value.iter().filter(|byte| **byte > b' ').map(|byte| byte | 0x20).collect();
+    visible.ends_with(word)
 }
 
 /// Whether a value has the usual space before it or none, and nothing behind it.
@@ -142,9 +153,11 @@ fn check_reader(reader: &Reader, end: usize, expected: &Expected) {
     assert_eq!((reader.step(), end), (expected.step, expected.end));
     if expected.step == Step::Done {
         let head = reader.head();
-        assert_eq!(head.status, expected.status);
-        assert_eq!(head.has_length.then_some(head.length), expected.length);
-        assert_eq!(head.chunked, expected.chunked);
+        let framing = &head.framing;
+        assert_eq!(head.status, u64::from(expected.status));
+        assert_eq!((framing.has_length != 0).then_some(framing.length), expected.length);
+        assert_eq!(framing.chunked != 0, expected.chunked);
+        assert_eq!(framing.expects != 0, expected.expects);
     }
 }
 
@@ -169,7 +182,7 @@ fn check_pieces(case: &Case, buffer: &mut [u8; BUFFER]) {
     // What was read before: it may have ended anywhere.
     let before = case.random.clone().below(message.len() + 1);
     let _ = message[..before].iter().any(|byte| reader.push(*byte));
-    reader.reset();
+    reader.start();
     let (mut start, mut end) = (0, 0);
     let mut expected = read(message);
     for piece in case.pieces() {
@@ -181,7 +194,7 @@ fn check_pieces(case: &Case, buffer: &mut [u8; BUFFER]) {
             assert_eq!(ended, reader.step() != Step::More);
             if ended {
                 check_reader(&reader, end - start, &expected);
-                reader.reset();
+                reader.start();
                 start = end;
                 expected = read(&message[start..]);
             }
@@ -206,16 +219,37 @@ fn check_scan<const WINDOW: usize>(
     }
     if let Some((head, end)) = found {
         assert_eq!((Step::Done, expected.end), (expected.step, end));
-        assert_eq!(head, reader.head());
+        assert_eq!(head, *reader.head());
     } else {
-        // A turn for each word and one more for each line.
-        let turns = expected.end / 8 + expected.lines;
-        let fits = turns <= WINDOW / 8 + WINDOW / 16;
+        // A turn for two words and one more for each line.
+        let turns = expected.end / 16 + expected.lines;
+        let fits = turns <= WINDOW / 16 + WINDOW / 16;
         assert!(
             expected.step != Step::Done || !expected.usual || !fits,
             "the usual head is never left to the reader"
         );
     }
+}
+
+/// As the kernel does it: byte by byte up to the end of a line, then lines as a whole, and so on.
+fn check_turns(case: &Case, buffer: &mut [u8; BUFFER], expected: &Expected) {
+    let mut reader = Reader::default();
+    let mut end = 0;
+    for mut piece in case.pieces() {
+        while !piece.is_empty() && reader.step() == Step::More {
+            let length = piece.len().min(PIECE);
+            buffer[..length].copy_from_slice(&piece[..length]);
+            let taken = reader.take(
+                length,
+                |reader| reader.read(buffer, length),
+                |framing: &mut Framing, from| head::scan::<LINES>(buffer, framing, from, length),
+            );
+            assert!(taken > 0 && taken <= length);
+            piece = &piece[taken..];
+            end += taken;
+        }
+    }
+    check_reader(&reader, end, expected);
 }
 
 /// What became of a chunked body.
@@ -367,6 +401,7 @@ fuzz_target!(|data: &[u8]| {
     check_scan::<WINDOW>(message, &buffers, &reader, &expected);
     check_scan::<PIECE>(message, &buffers, &reader, &expected);
     check_pieces(&case, &mut buffers[0]);
+    check_turns(&case, &mut buffers[0], &expected);
     // Without a head before it, the message may still be a body.
     let body = if expected.step == Step::Done {
         &message[expected.end..]
