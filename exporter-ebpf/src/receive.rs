@@ -267,6 +267,7 @@ unsafe fn copy_path(path: &mut [u8; PATH], source: *const u8) {
 #[inline(never)]
 fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: u32) {
     let Some(pieces) = pieces(sock) else {
+        lose_step(connection);
         return;
     };
     connection.port = port(sock);
@@ -434,7 +435,7 @@ fn take_scanned(connection: &mut Connection, pieces: &mut Pieces, result: u64, p
 #[inline(always)]
 fn place(connection: &mut Connection, pieces: &mut Pieces) -> Option<(*mut Request, bool)> {
     if !connection.has_waiting() {
-        if connection.stage == stage::UNTIL_CLOSE {
+        if connection.stage == stage::UNKNOWN {
             // The next request ends a response whose own end could not be known: with the last byte before it.
             let (end, status) = (connection.last_send, connection.status);
             finish(connection, end, status);

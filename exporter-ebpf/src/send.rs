@@ -55,7 +55,7 @@ pub fn sent(sock: *const c_void, count: i32) {
             forget_place(true);
             chunked_body(connection, 0, count)
         }
-        stage::UNTIL_CLOSE => {
+        stage::UNTIL_CLOSE | stage::UNKNOWN => {
             connection.response_bytes += count;
             count
         }
@@ -150,8 +150,7 @@ fn chunked_body(connection: &mut Connection, at: u64, count: u64) -> u64 {
     match result & 3 {
         BODY_GOES_ON => {}
         BODY_ENDED => finish(connection, connection.last_send, connection.status),
-        // Its end is then the last byte before the next request, or the close.
-        _ => connection.stage = stage::UNTIL_CLOSE,
+        _ => connection.stage = stage::UNKNOWN,
     }
     end
 }
@@ -172,6 +171,7 @@ fn unmatched(count: u64) {
 #[inline(never)]
 fn send_on(sock: *const c_void, connection: &mut Connection, at: u64, count: u64) {
     let Some(pieces) = pieces(sock) else {
+        connection.stage = stage::UNKNOWN;
         return;
     };
     forget_place(true);
@@ -185,7 +185,7 @@ fn send_on(sock: *const c_void, connection: &mut Connection, at: u64, count: u64
         step += 1;
     }
     lost(Lost::Unmatched);
-    connection.stage = stage::UNTIL_CLOSE;
+    connection.stage = stage::UNKNOWN;
 }
 
 /// Takes one step through the `count` bytes that were sent, from the `at`th on, and says up to where.
@@ -214,7 +214,7 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
     };
     let length = message.copy(at, count - at);
     if length == 0 {
-        connection.stage = stage::UNTIL_CLOSE;
+        connection.stage = stage::UNKNOWN;
         return count;
     }
     if connection.stage == stage::OPEN {
@@ -310,7 +310,7 @@ fn end(sock: *const c_void, connection: &mut Connection) {
     match connection.stage {
         stage::OPEN if is_unfinished && connection.put == connection.taken => {}
         stage::OPEN | stage::HEAD => finish(connection, now, STATUS_ABORTED),
-        stage::LENGTH | stage::CHUNKED | stage::UNTIL_CLOSE => {
+        stage::LENGTH | stage::CHUNKED | stage::UNTIL_CLOSE | stage::UNKNOWN => {
             finish(connection, connection.last_send, connection.status);
         }
         _ => {}

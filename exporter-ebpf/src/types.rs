@@ -312,8 +312,10 @@ pub mod stage {
     pub const CHUNKED: u8 = 4;
     /// In a body that ends with the connection.
     pub const UNTIL_CLOSE: u8 = 5;
+    /// In a response whose end cannot be known: it is the last byte before the next request, or before the close.
+    pub const UNKNOWN: u8 = 6;
     /// Not HTTP, or not any more.
-    pub const OPAQUE: u8 = 6;
+    pub const OPAQUE: u8 = 7;
 }
 
 /// How many requests of one connection can wait for the one before them to be answered: a power of two.

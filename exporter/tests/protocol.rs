@@ -192,6 +192,33 @@ fn a_body_that_ends_with_the_connection() {
     assert!((0.050..0.150).contains(&sum), "{sum}");
 }
 
+/// A body that ends with the connection is not ended by a request behind its own, which is never answered.
+#[test]
+fn a_request_behind_the_last_response() {
+    let address = server(|mut stream| {
+        read_request(&mut stream).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").unwrap();
+        read_request(&mut stream).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 404 is a part of this body\r\n\r\n")
+            .unwrap();
+    });
+    let vigie = vigie(&[]);
+    let mut stream = connect(address);
+    for path in ["/last", "/behind"] {
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes())
+            .unwrap();
+        thread::sleep(Duration::from_millis(20));
+    }
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    let expected = counts(&[("/last", "GET", 200, 1)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    let port = address.port().to_string();
+    let aborted = |scrape: &testkit::Scrape| scrape.sum("http_requests_aborted_total", &[("port", &port)]);
+    assert_eq!(aborted(&settled_scrape(&vigie, |scrape| aborted(scrape) == 1.0)), 1.0);
+}
+
 #[test]
 fn an_upgrade_counts_once_and_its_frames_do_not() {
     let address = server(|mut stream| {
@@ -267,7 +294,7 @@ fn a_request_that_is_not_answered_is_aborted() {
 fn the_next_request_ends_a_response_without_an_end() {
     let head = format!(
         "HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 2\r\n\r\nok",
-        "y".repeat(6000)
+        "y".repeat(20_000)
     );
     let length = head.len();
     let address = server(move |mut stream| {
