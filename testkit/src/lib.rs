@@ -11,6 +11,7 @@ pub mod process;
 pub mod random;
 pub mod scrape;
 pub mod servers;
+pub mod socket;
 pub mod store;
 pub mod table;
 pub mod temp_dir;

@@ -17,25 +17,6 @@ fn done(result: i32, what: &str) -> Result<()> {
     length(result as isize, what).map(drop)
 }
 
-/// Closes with a RST, whatever is still to be sent or read.
-pub fn reset(stream: &TcpStream) -> Result<()> {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    // SAFETY: the option's value is a valid `linger` of the size given.
-    let result = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        )
-    };
-    done(result, "SO_LINGER")
-}
-
 /// `recv` with `MSG_PEEK`: how many bytes there are for a buffer of this size, which stay.
 pub fn peek(stream: &TcpStream, size: usize) -> Result<usize> {
     stream.peek(&mut vec![0; size]).context("peeking")

@@ -5,7 +5,9 @@ mod command;
 mod demo;
 mod document;
 mod paths;
+mod process;
 mod setup;
+mod soak;
 mod test;
 mod truth;
 
@@ -31,6 +33,8 @@ enum Task {
     Bench(bench::Options),
     /// Compare what clients and servers know of their requests with what Vigie says, case by case
     Truth(truth::Options),
+    /// Load Vigie with all that connections can do for minutes, and look for wrong counts and for growth
+    Soak(soak::Options),
     /// Check the format and the lints, run all tests and the demo
     Test(test::Options),
 }
@@ -51,6 +55,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(options) => demo::run(&setup::ensure()?, &options),
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
         Task::Truth(options) => setup::ensure().and_then(|_| truth::run(&options)),
+        Task::Soak(options) => soak::run(&setup::ensure()?, &options),
         Task::Test(options) => test::run(&options),
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
 use crate::setup::{self, Tools};
-use crate::{command, demo, truth};
+use crate::{command, demo, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
@@ -38,6 +38,7 @@ pub fn run(options: &Options) -> Result<()> {
         step("build of vigie", || cargo("build --release --package vigie"))?;
         step("tests of vigie", || test_vigie(&tools))?;
         step("truth", || truth::run(&truth::Options::default()))?;
+        step("soak", || soak::run(&tools, &soak::Options::short()))?;
         step("demo", || {
             demo::run(
                 &tools,

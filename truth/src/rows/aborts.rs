@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 use testkit::Client;
+use testkit::socket::reset_on_close;
 
 pub const GROUP: Group = Group {
     title: "aborts",
@@ -111,7 +112,7 @@ fn is_reset(mut server: &TcpStream) -> Result<()> {
 fn reset_before(run: &mut Run<'_>) -> Result<()> {
     let (mut client, server) = warm(run, "/aborts/reset")?;
     ask(&mut client, &server, "/aborts/reset")?;
-    raw::reset(client.stream())?;
+    reset_on_close(client.stream())?;
     drop(client);
     is_reset(&server)?;
     run.aborted("/aborts/reset", "GET");
@@ -120,7 +121,7 @@ fn reset_before(run: &mut Run<'_>) -> Result<()> {
 
 fn reset_after(run: &mut Run<'_>) -> Result<()> {
     let (client, server) = warm(run, "/aborts/done")?;
-    raw::reset(client.stream())?;
+    reset_on_close(client.stream())?;
     drop(client);
     is_reset(&server)
 }
@@ -137,7 +138,7 @@ fn server_closes(run: &mut Run<'_>) -> Result<()> {
 fn server_resets(run: &mut Run<'_>) -> Result<()> {
     let (mut client, server) = warm(run, "/aborts/refused")?;
     ask(&mut client, &server, "/aborts/refused")?;
-    raw::reset(&server)?;
+    reset_on_close(&server)?;
     drop(server);
     is_reset(client.stream())?;
     run.aborted("/aborts/refused", "GET");

@@ -14,7 +14,7 @@ pub const GROUP: Group = Group {
         row("HTTP/1.0 without keep-alive", old),
         row("HTTP/1.0 with keep-alive", old_kept),
         row("HEAD", head),
-        row("204", no_content),
+        row("204 with a length", no_content),
         row("304 with a length", not_modified),
         waiting("chunks, trailers 0.1 s later", trailers),
         waiting("body until the close", until_close),
@@ -76,7 +76,7 @@ fn no_content(run: &mut Run<'_>) -> Result<()> {
         run,
         "PUT",
         "/bodyless/put",
-        b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 1000\r\n\r\n",
     )
 }
 

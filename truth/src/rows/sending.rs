@@ -12,6 +12,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 use testkit::Client;
+use testkit::socket::limit_send_buffer;
 
 pub const GROUP: Group = Group {
     title: "responses on their way",
@@ -108,9 +109,11 @@ fn byte_by_byte(run: &mut Run<'_>) -> Result<()> {
 
 const FILE_SIZE: usize = 2 << 20;
 
-/// A file's bytes by a call that has no buffer. The client begins to read after 0.1 s: the server's clock.
+/// A file's bytes by a call that has no buffer. The client begins to read after 0.1 s, until when the server waits for room;
+/// the last bytes wait for the client in the kernel: the server's clock.
 fn by_call(run: &mut Run<'_>, path: &str, send: fn(&TcpStream, &File, usize) -> Result<()>) -> Result<()> {
     let (mut client, server) = run.pair()?;
+    limit_send_buffer(&server, 128 * 1024)?;
     let file = raw::memory_file(&vec![b'f'; FILE_SIZE])?;
     for _ in 0..2 {
         let start = ask(&mut client, &server, path)?;

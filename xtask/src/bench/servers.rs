@@ -12,7 +12,7 @@ use super::{
     Context,
     report::{Report, median},
 };
-use crate::paths;
+use crate::{paths, process::status};
 
 /// Rounds with and without Vigie, one after the other.
 const ROUNDS: usize = 7;
@@ -33,16 +33,6 @@ fn cpu(process: u32) -> Result<u64> {
         }
     }
     Ok(sum)
-}
-
-fn status(process: u32, name: &str) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .with_context(|| format!("no {name}"))?;
-    let number = line.split_whitespace().next().context("no number")?;
-    Ok(number.parse()?)
 }
 
 fn shot(handler: &'static str, request: Request) -> Shot {
