@@ -27,7 +27,7 @@ struct Arguments {
     /// Only the rows that need nothing but sockets and the kernel
     #[arg(long)]
     core: bool,
-    /// Only rows with one of these texts in their names
+    /// Only rows with one of these texts in their names, or their groups'
     #[arg(long, value_name = "NAME", num_args = 1..)]
     rows: Vec<String>,
     /// By how much two means may differ, relative to the client's; 2 ms are always right

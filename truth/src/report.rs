@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use testkit::table::{Table, milliseconds};
 
+/// Below it, in seconds, a mean is shown with one decimal more.
+const SHORT: f64 = 0.01;
+
 /// A row and what is said about it.
 pub struct Line {
     pub group: &'static str,
@@ -55,9 +58,16 @@ impl Line {
             status: all(expected.iter().map(|((_, _, status), _)| status.to_string())),
             client: with_aborted(sum(|count| count.0), aborted.0),
             vigie: with_aborted(sum(|count| count.1), aborted.1),
-            client_ms: milliseconds(means.map(|means| means.0)),
-            vigie_ms: milliseconds(means.map(|means| means.1)),
+            client_ms: time(means.map(|means| means.0)),
+            vigie_ms: time(means.map(|means| means.1)),
         }
+    }
+}
+
+fn time(seconds: Option<f64>) -> String {
+    match seconds {
+        Some(seconds) if seconds < SHORT => format!("{:.2}", seconds * 1e3),
+        seconds => milliseconds(seconds),
     }
 }
 
@@ -175,4 +185,65 @@ fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::GROUPS;
+
+    fn line(handler: &str, counts: (u64, u64), problems: &[&str]) -> Line {
+        let key = (handler.to_owned(), "GET".to_owned(), 200);
+        Line {
+            group: GROUPS[0].title,
+            row: &GROUPS[0].rows[0],
+            verdict: Verdict {
+                counts: [(key, counts)].into(),
+                means: Some((0.0012, 0.25)),
+                aborted: (0, 1),
+                problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_wrong_row_is_named_with_its_problems() {
+        let text = text(&[line("/a", (3, 3), &[]), line("/b", (3, 2), &["a \"problem\""])]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[3].ends_with("GET     /a       200     3 + 0 aborted  3 + 1 aborted     1.20  250.0"),
+            "{text}"
+        );
+        assert!(
+            lines[4].contains("2 + 1 aborted") && lines[4].ends_with("WRONG"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(&format!("\n{}:\n  a \"problem\"\n", GROUPS[0].rows[0].name)),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn json_is_escaped() {
+        let json = json(&[line("/\"\\\n", (1, 1), &["a \"problem\""])]);
+        assert!(json.contains(r#""handler":"/\"\\\u000a""#), "{json}");
+        assert!(json.contains(r#""right":false,"problems":["a \"problem\""]"#), "{json}");
+    }
+
+    #[test]
+    fn markdown_has_as_many_cells_everywhere() {
+        let table = markdown(&[line("/a", (3, 3), &[]), line("/a|b", (3, 2), &["x"])]);
+        let cells: BTreeSet<usize> = table.lines().map(|line| line.matches('|').count()).collect();
+        assert_eq!(cells, BTreeSet::from([7]), "{table}");
+        assert!(table.trim_end().ends_with("| wrong |"), "{table}");
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: Vec<&str> = GROUPS.iter().flat_map(|group| group.rows).map(|row| row.name).collect();
+        let unique: BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), unique.len());
+        assert!(names.iter().all(|name| name.len() <= 48 && !name.contains('|')));
+    }
 }

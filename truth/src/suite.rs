@@ -23,7 +23,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Choice {
     pub core_only: bool,
-    /// Parts of names; none means all rows.
+    /// Parts of the names of rows and groups; none means all rows.
     pub names: Vec<String>,
 }
 
@@ -50,17 +50,16 @@ impl Choice {
             .flat_map(|group| group.rows.iter().map(|row| (group.title, row)))
             .filter(|(_, row)| row.is_core || !self.core_only)
             .collect();
-        let fits = |row: &Row, name: &String| row.name.to_lowercase().contains(&name.to_lowercase());
-        if let Some(unknown) = self
-            .names
-            .iter()
-            .find(|name| !all.iter().any(|(_, row)| fits(row, name)))
-        {
-            bail!("no row has a name with '{unknown}' in it");
+        let fits = |(group, row): &(&str, &Row), name: &String| {
+            let name = name.to_lowercase();
+            [group, row.name].iter().any(|text| text.to_lowercase().contains(&name))
+        };
+        if let Some(unknown) = self.names.iter().find(|name| !all.iter().any(|row| fits(row, name))) {
+            bail!("no row and no group has a name with '{unknown}' in it");
         }
         let chosen = all
             .into_iter()
-            .filter(|(_, row)| self.names.is_empty() || self.names.iter().any(|name| fits(row, name)));
+            .filter(|row| self.names.is_empty() || self.names.iter().any(|name| fits(row, name)));
         let task = |(group, row)| Task {
             group,
             row,

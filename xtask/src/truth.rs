@@ -17,7 +17,7 @@ pub struct Options {
     /// Only the cases that need nothing but sockets and the kernel
     #[arg(long)]
     core: bool,
-    /// Only cases with one of these texts in their names
+    /// Only cases with one of these texts in their names, or their groups'
     #[arg(long, value_name = "NAME", num_args = 1..)]
     rows: Vec<String>,
 }

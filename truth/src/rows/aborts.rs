@@ -83,6 +83,7 @@ fn during(run: &mut Run<'_>) -> Result<()> {
     put(&server, answer)?;
     take(client.stream(), answer.len())?;
     drop(client);
+    pause(50);
     // The kernel takes what is sent until it has heard of the reset.
     let (mut sent, mut end) = (0, start);
     while server.write_all(&[b'x'; 1000]).is_ok() {

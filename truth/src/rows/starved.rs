@@ -4,7 +4,7 @@ use super::{Group, Row, row};
 use crate::peer::{OK, get, put};
 use crate::raw;
 use crate::run::Run;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use std::env;
 use std::hint;
 use std::io::Read as _;
@@ -46,14 +46,18 @@ fn starved(run: &mut Run<'_>) -> Result<()> {
                 Ok(())
             });
         }
-        let asked = ask(run);
+        let asked = scope.spawn(|| ask(run)).join();
         stop.store(true, Ordering::Relaxed);
-        asked
+        asked.map_err(|_| anyhow!("the client panicked"))?
     })?;
     run.visible_at_once()
 }
 
+/// The client is on another CPU, if there is one: it has to read the clock when the answer comes.
 fn ask(run: &mut Run<'_>) -> Result<()> {
+    if thread::available_parallelism()?.get() > 1 {
+        raw::pin(CPU + 1)?;
+    }
     let mut client = run.connect()?;
     for _ in 0..40 {
         client.send_raw(&get("/starved/server"))?;
