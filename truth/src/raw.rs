@@ -158,3 +158,11 @@ pub fn be_nice() -> Result<()> {
     // SAFETY: the function takes three numbers.
     done(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) }, "setpriority")
 }
+
+/// Lets the thread that calls run as soon as it can, before all threads of normal priority.
+pub fn come_first() -> Result<()> {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the parameter is valid to read.
+    let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
+    done(set, "sched_setscheduler")
+}
