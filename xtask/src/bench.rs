@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what Vigie costs, as ratios taken in one run, and in nanoseconds beside.
 
 mod empty;
-mod machine;
+pub mod machine;
 mod programs;
 mod report;
 mod servers;

@@ -4,7 +4,7 @@ use crate::paths;
 use anyhow::{Context as _, Result, bail};
 use std::env;
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Cargo, in the workspace and with its target directory.
 pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Command> {
@@ -31,16 +31,29 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command and gives its standard output. What it wrote to the standard error is part of the failure.
 pub fn output(command: &mut Command) -> Result<String> {
-    let text = describe(command);
+    Ok(text(&finished(command)?.stdout))
+}
+
+/// The same with what it wrote to the standard error behind it: where versions are told differs.
+pub fn both_outputs(command: &mut Command) -> Result<String> {
+    let output = finished(command)?;
+    Ok(format!("{}\n{}", text(&output.stdout), text(&output.stderr)))
+}
+
+fn finished(command: &mut Command) -> Result<Output> {
+    let what = describe(command);
     let output = command
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("cannot run '{text}'"))?;
+        .with_context(|| format!("cannot run '{what}'"))?;
     if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        bail!("'{text}' failed ({}): {}", output.status, reason.trim());
+        bail!("'{what}' failed ({}): {}", output.status, text(&output.stderr));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    Ok(output)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
 /// A command as one would type it, without its path.
@@ -78,6 +91,7 @@ mod tests {
 
     #[test]
     fn the_output_is_trimmed() {
-        assert_eq!(output(&mut shell("echo ' 1.2 '")).unwrap(), "1.2");
+        assert_eq!(output(&mut shell("echo ' 1.2 '; echo 3 >&2")).unwrap(), "1.2");
+        assert_eq!(both_outputs(&mut shell("echo ' 1.2 '; echo 3 >&2")).unwrap(), "1.2\n3");
     }
 }

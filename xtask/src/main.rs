@@ -6,6 +6,7 @@ mod demo;
 mod document;
 mod paths;
 mod process;
+mod servers;
 mod setup;
 mod soak;
 mod test;
@@ -35,6 +36,8 @@ enum Task {
     Truth(truth::Options),
     /// Load Vigie with all that connections can do for minutes, and look for wrong counts and for growth
     Soak(soak::Options),
+    /// Watch many kinds of servers, and compare what Vigie saw with what their clients saw
+    Servers(servers::Options),
     /// Check the format and the lints, run all tests and the demo
     Test(test::Options),
 }
@@ -51,11 +54,12 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Setup => setup::ensure().map(drop),
+        Task::Setup => setup::ensure().and_then(|_| setup::ensure_servers()).map(drop),
         Task::Demo(options) => demo::run(&setup::ensure()?, &options),
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
         Task::Truth(options) => setup::ensure().and_then(|_| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
+        Task::Servers(options) => servers::run(&options),
         Task::Test(options) => test::run(&options),
     }
 }

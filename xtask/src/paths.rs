@@ -20,6 +20,12 @@ pub fn target() -> Result<PathBuf> {
     }
 }
 
+/// The first program of that name in `PATH`, or where Debian puts its servers.
+pub fn find_server(name: &str) -> Option<PathBuf> {
+    let system = PathBuf::from("/usr/sbin").join(name);
+    find_program(name).or_else(|| system.is_file().then_some(system))
+}
+
 /// The first file of that name in the directories of `PATH`.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

@@ -3,8 +3,10 @@
 mod packages;
 mod python;
 mod rust;
+mod servers;
 
 use anyhow::Result;
+pub use servers::ServerTools;
 use std::path::PathBuf;
 
 /// What setup found or made, for the other commands.
@@ -16,11 +18,17 @@ pub struct Tools {
 
 /// Installs what is missing. Takes a second when nothing is.
 pub fn ensure() -> Result<Tools> {
-    packages::ensure()?;
+    packages::ensure(&packages::BASE)?;
     rust::ensure_components()?;
     rust::ensure_bpf_linker()?;
-    let python = python::ensure_environment()?;
+    let python = python::ensure_environment("the demo store", "demo/requirements.txt", "demo-venv")?;
     Ok(Tools { python })
+}
+
+/// Installs and builds what is missing of the servers of the servers' table. Takes a second when nothing is.
+pub fn ensure_servers() -> Result<ServerTools> {
+    packages::ensure(&packages::SERVERS)?;
+    servers::ensure()
 }
 
 #[expect(clippy::print_stdout, reason = "these lines are what the command shows")]

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
 use crate::setup::{self, Tools};
-use crate::{command, demo, soak, truth};
+use crate::{command, demo, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
@@ -25,7 +25,10 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
     let tools = step("setup", setup::ensure)?;
-    step("format", || cargo("fmt --all --check"))?;
+    step("format", || {
+        cargo("fmt --all --check")?;
+        cargo("fmt --manifest-path servers/Cargo.toml --all --check")
+    })?;
     step("lints", || {
         cargo("clippy --release --workspace --all-targets -- -D warnings")
     })?;
@@ -49,6 +52,7 @@ pub fn run(options: &Options) -> Result<()> {
                 },
             )
         })?;
+        step("servers", || servers::run(&servers::Options::all()))?;
     }
     println!("\nall passed  {:.1} s", begin.elapsed().as_secs_f64());
     Ok(())

@@ -3,22 +3,28 @@
 use super::{installing, ok, python, say};
 use crate::{command, paths};
 use anyhow::{Result, bail, ensure};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const NGINX: &str = "/usr/sbin/nginx";
 /// There while Debian's nginx service runs.
 const NGINX_SERVICE: &str = "/run/nginx.pid";
+/// Where each of Debian's PHP services has a file named after it while it runs.
+const PHP_SERVICES: &str = "/run/php";
+/// Debian's Apache comes with no more modules than these, in files of their own.
+pub const APACHE_MODULES: &str = "/usr/lib/apache2/modules";
 
 /// A program that this project needs, and where it comes from if it is not there.
-struct Need {
+pub struct Need {
     name: &'static str,
     packages: &'static [&'static str],
     /// The program itself is looked for, not the package: it may be there without one.
     is_there: fn() -> bool,
 }
 
-const NEEDS: [Need; 3] = [
+/// For building, the tests and the demo.
+pub const BASE: [Need; 3] = [
     Need {
         name: "nginx",
         packages: &["nginx-light"],
@@ -36,8 +42,58 @@ const NEEDS: [Need; 3] = [
     },
 ];
 
+/// For the servers' table. What starts a system service upon its installation is avoided where there is a package
+/// without one.
+pub const SERVERS: [Need; 7] = [
+    Need {
+        name: "node with npm",
+        packages: &["nodejs", "npm"],
+        is_there: || paths::find_program("node").is_some() && paths::find_program("npm").is_some(),
+    },
+    Need {
+        name: "apache httpd",
+        packages: &["apache2-bin"],
+        is_there: || paths::find_server("apache2").is_some() && Path::new(APACHE_MODULES).is_dir(),
+    },
+    Need {
+        name: "php-fpm",
+        packages: &["php-fpm"],
+        is_there: || php_fpm().is_some(),
+    },
+    Need {
+        name: "java with its compiler",
+        packages: &["default-jdk-headless"],
+        is_there: || paths::find_program("java").is_some() && paths::find_program("javac").is_some(),
+    },
+    Need {
+        name: "puma",
+        packages: &["puma"],
+        is_there: || paths::find_program("puma").is_some(),
+    },
+    Need {
+        name: "go",
+        packages: &["golang-go"],
+        is_there: || paths::find_program("go").is_some(),
+    },
+    Need {
+        name: "ip and unshare",
+        packages: &["iproute2", "util-linux"],
+        is_there: || paths::find_server("ip").is_some() && paths::find_program("unshare").is_some(),
+    },
+];
+
+/// Debian's php-fpm: its name ends in a version.
+pub fn php_fpm() -> Option<PathBuf> {
+    let files = fs::read_dir("/usr/sbin").ok()?.flatten().map(|entry| entry.path());
+    let is_fpm = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("php-fpm"))
+    };
+    files.filter(is_fpm).max()
+}
+
 fn has_nginx() -> bool {
-    Path::new(NGINX).exists() || paths::find_program("nginx").is_some()
+    paths::find_server("nginx").is_some()
 }
 
 fn has_compiler() -> bool {
@@ -49,8 +105,8 @@ fn has_python() -> bool {
 }
 
 /// Installs the packages of the needs that are not met.
-pub fn ensure() -> Result<()> {
-    let (met, unmet): (Vec<&Need>, Vec<&Need>) = NEEDS.iter().partition(|need| (need.is_there)());
+pub fn ensure(needs: &[Need]) -> Result<()> {
+    let (met, unmet): (Vec<&Need>, Vec<&Need>) = needs.iter().partition(|need| (need.is_there)());
     for need in met {
         ok(need.name);
     }
@@ -72,16 +128,16 @@ pub fn ensure() -> Result<()> {
             names(&unmet)
         );
     }
-    let runs_nginx = Path::new(NGINX_SERVICE).exists();
+    let before = running_services();
     installing(&format!("{list} (apt-get)"));
     command::run(apt().arg("update"))?;
     command::run(apt().args(["install", "-y", "--no-install-recommends"]).args(&packages))?;
-    if !runs_nginx && Path::new(NGINX_SERVICE).exists() {
+    for service in running_services().difference(&before) {
         say(
             "stopping",
-            "the nginx service that the package has started: the tests start their own",
+            &format!("the {service} service that its package has started: the tests start their own"),
         );
-        command::run(Command::new("service").args(["nginx", "stop"]))?;
+        command::run(Command::new("service").args([service, "stop"]))?;
     }
     let (met, unmet): (Vec<&Need>, Vec<&Need>) = unmet.into_iter().partition(|need| (need.is_there)());
     for need in met {
@@ -93,6 +149,20 @@ pub fn ensure() -> Result<()> {
         names(&unmet)
     );
     Ok(())
+}
+
+/// Those of the services that packages in these lists start by themselves.
+fn running_services() -> BTreeSet<String> {
+    let pid_files = fs::read_dir(PHP_SERVICES).into_iter().flatten().flatten();
+    let mut services: BTreeSet<String> = pid_files
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "pid"))
+        .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    if Path::new(NGINX_SERVICE).exists() {
+        services.insert("nginx".to_owned());
+    }
+    services
 }
 
 fn names(needs: &[&Need]) -> String {

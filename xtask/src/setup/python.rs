@@ -1,4 +1,4 @@
-//! A Python for the demo store.
+//! Python environments: one for the demo store, one for the servers' table.
 
 use super::{installing, ok};
 use crate::{command, paths};
@@ -21,20 +21,20 @@ pub fn interpreter() -> Result<PathBuf> {
     }
 }
 
-/// Makes the demo store's environment, anew whenever its requirements have changed.
-pub fn ensure_environment() -> Result<PathBuf> {
-    let file = paths::root()?.join("demo/requirements.txt");
-    let requirements = fs::read(&file).context("cannot read demo/requirements.txt")?;
-    let environment = paths::target()?.join("demo-venv");
+/// Makes an environment in the target directory, anew whenever its requirements have changed, and gives its Python.
+pub fn ensure_environment(whose: &str, requirements: &str, environment: &str) -> Result<PathBuf> {
+    let file = paths::root()?.join(requirements);
+    let requirements = fs::read(&file).with_context(|| format!("cannot read {requirements}"))?;
+    let environment = paths::target()?.join(environment);
     let python = environment.join("bin/python");
     // Written last: an environment without it is not complete.
     let stamp = environment.join("requirements.stamp");
 
     if python.exists() && fs::read(&stamp).is_ok_and(|done| done == requirements) {
-        ok("python environment for the demo store");
+        ok(&format!("python environment for {whose}"));
         return Ok(python);
     }
-    installing("python environment for the demo store (pip)");
+    installing(&format!("python environment for {whose} (pip)"));
     command::run(
         Command::new(interpreter()?)
             .args(["-m", "venv", "--clear"])

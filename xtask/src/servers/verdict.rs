@@ -1,0 +1,269 @@
+//! Whether Vigie was right.
+
+use super::watched::{Side, View};
+use std::collections::{BTreeMap, BTreeSet};
+use testkit::scrape::REQUESTS;
+use testkit::{CountKey, Counts, Records, Scrape};
+
+const ABORTED: &str = "http_requests_aborted_total";
+const LOST: &str = "vigie_lost_total";
+const UNREADABLE: &str = "unreadable";
+
+/// What one run says of one side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// What the table shows.
+    pub cell: String,
+    /// All that is wrong.
+    pub problems: Vec<String>,
+}
+
+/// Compares what the clients of a run saw with how Vigie's metrics have grown meanwhile.
+pub fn judge(side: &Side, records: &Records, before: &Scrape, after: &Scrape) -> Run {
+    let mut run = match side.view {
+        View::Counted => counted(side, &records.counts(), before, after),
+        View::Unreadable => unreadable(side, records.len(), before, after),
+        View::UnixSocket => unix_socket(side, records.len(), before, after),
+    };
+    if let Some(record) = records.unexpected().first() {
+        let (handler, method, status) = (record.handler, &record.method, record.status);
+        run.problems.push(format!(
+            "the client got {} wrong answers, as {status} for {method} {handler}",
+            records.unexpected().len()
+        ));
+    }
+    run
+}
+
+fn counted(side: &Side, expected: &Counts, before: &Scrape, after: &Scrape) -> Run {
+    let seen = growth(&before.requests(side.port), &after.requests(side.port));
+    let mut problems: Vec<String> = Vec::new();
+    let (mut missing, mut surplus) = (0, 0);
+    for key in expected.keys().chain(seen.keys()).collect::<BTreeSet<&CountKey>>() {
+        let client = expected.get(key).copied().unwrap_or(0);
+        let vigie = seen.get(key).copied().unwrap_or(0);
+        missing += client.saturating_sub(vigie);
+        surplus += vigie.saturating_sub(client);
+        if client != vigie {
+            let (handler, method, status) = key;
+            problems.push(format!("{method} {handler} {status}: client {client}, Vigie {vigie}"));
+        }
+    }
+    let cell = if problems.is_empty() {
+        "exact".to_owned()
+    } else {
+        format!("+{surplus} −{missing}")
+    };
+    problems.extend(misnamed(side, after));
+    let aborted = after.sum(ABORTED, &[("port", &side.port.to_string())]);
+    if aborted != 0.0 {
+        problems.push(format!("{aborted} requests are said to be aborted"));
+    }
+    Run { cell, problems }
+}
+
+/// Requests of this port under another service, or of this service on another port, such as that of a client socket.
+fn misnamed(side: &Side, scrape: &Scrape) -> Vec<String> {
+    let port = side.port.to_string();
+    let label = |labels: &testkit::scrape::Labels, name: &str| labels.get(name).cloned().unwrap_or_default();
+    let places: BTreeSet<(String, String)> = scrape
+        .samples(REQUESTS)
+        .map(|sample| (label(&sample.labels, "service"), label(&sample.labels, "port")))
+        .filter(|(service, on)| (service == side.service) != (*on == port))
+        .collect();
+    let says = |(service, on): (String, String)| format!("requests of service {service} on port {on}");
+    places.into_iter().map(says).collect()
+}
+
+fn unreadable(side: &Side, requests: usize, before: &Scrape, after: &Scrape) -> Run {
+    let reason = [("reason", UNREADABLE)];
+    let lost = after.sum(LOST, &reason) - before.sum(LOST, &reason);
+    let seen: u64 = after.requests(side.port).values().sum();
+    let mut problems = Vec::new();
+    if seen != 0 {
+        problems.push(format!("{seen} requests were counted that cannot be read"));
+    }
+    // A request takes one read or more.
+    if lost < requests as f64 {
+        problems.push(format!(
+            "of {requests} requests only {lost} reads were counted as unreadable"
+        ));
+    }
+    let cell = format!("{seen} seen, {lost} reads lost");
+    Run { cell, problems }
+}
+
+fn unix_socket(side: &Side, requests: usize, before: &Scrape, after: &Scrape) -> Run {
+    let count = |scrape: &Scrape| scrape.sum(REQUESTS, &[("service", side.service)]);
+    let seen = count(after) - count(before);
+    let mut problems = Vec::new();
+    if seen != 0.0 && seen != requests as f64 {
+        problems.push(format!(
+            "{seen} of {requests} requests are counted: neither none nor all"
+        ));
+    }
+    let cell = if seen == 0.0 { "not seen" } else { "exact" }.to_owned();
+    Run { cell, problems }
+}
+
+/// How counts have grown.
+fn growth(before: &Counts, after: &Counts) -> BTreeMap<CountKey, u64> {
+    let grown = after.iter().map(|(key, count)| {
+        let old = before.get(key).copied().unwrap_or(0);
+        (key.clone(), count.saturating_sub(old))
+    });
+    grown.filter(|(_, count)| *count != 0).collect()
+}
+
+/// What was lost, by reason.
+fn losses(scrape: &Scrape) -> BTreeMap<&str, f64> {
+    let samples = scrape.samples(LOST).filter(|sample| sample.value != 0.0);
+    samples
+        .map(|sample| (sample.labels.get("reason").map_or("", String::as_str), sample.value))
+        .collect()
+}
+
+/// All that Vigie says it has lost.
+pub fn lost(scrape: &Scrape) -> String {
+    let parts: Vec<String> = losses(scrape)
+        .into_iter()
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    if parts.is_empty() {
+        "0".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// What a run should not have lost.
+pub fn wrongly_lost(sides: &[Side], before: &Scrape, after: &Scrape) -> Vec<String> {
+    let is_expected = |reason: &str| reason == UNREADABLE && sides.iter().any(|side| side.view == View::Unreadable);
+    let before = losses(before);
+    let grown = losses(after)
+        .into_iter()
+        .map(|(reason, count)| (reason, count - before.get(reason).copied().unwrap_or(0.0)))
+        .filter(|(reason, count)| *count != 0.0 && !is_expected(reason));
+    grown
+        .map(|(reason, count)| format!("{count} lost as {reason}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+    use testkit::Record;
+
+    fn side(view: View) -> Side {
+        Side {
+            title: "t".to_owned(),
+            version: "1".to_owned(),
+            service: "s",
+            port: 80,
+            view,
+        }
+    }
+
+    fn records(statuses: &[u16]) -> Records {
+        let now = Instant::now();
+        let record = |status: &u16| Record {
+            handler: "/a",
+            method: "GET".to_owned(),
+            status: *status,
+            start: now,
+            end: now,
+            expected: Some(200),
+        };
+        Records {
+            list: statuses.iter().map(record).collect(),
+        }
+    }
+
+    fn scrape(lines: &str) -> Scrape {
+        let types = "# TYPE http_requests_total counter\n";
+        let (requests, lost) = lines.split_once('|').unwrap_or((lines, ""));
+        Scrape::parse(&format!("{types}{requests}# TYPE vigie_lost_total counter\n{lost}")).unwrap()
+    }
+
+    fn requests(service: &str, port: u16, count: u64) -> String {
+        let labels = format!("service=\"{service}\",port=\"{port}\",handler=\"/a\",method=\"GET\",status=\"200\"");
+        format!("http_requests_total{{{labels}}} {count}\n")
+    }
+
+    fn lost_line(count: u64) -> String {
+        format!("vigie_lost_total{{reason=\"unreadable\"}} {count}\n")
+    }
+
+    #[test]
+    fn only_equal_growth_is_exact() {
+        let before = scrape(&requests("s", 80, 5));
+        let sent = records(&[200, 200]);
+        let after = |count| judge(&side(View::Counted), &sent, &before, &scrape(&requests("s", 80, count)));
+        assert_eq!((after(7).cell.as_str(), after(7).problems.len()), ("exact", 0));
+        assert_eq!(after(6).cell, "+0 −1");
+        assert_eq!(after(8).problems, ["GET /a 200: client 2, Vigie 3"]);
+    }
+
+    #[test]
+    fn a_request_in_another_place_is_wrong() {
+        let sent = records(&[200]);
+        for (service, port, problem) in [
+            ("t", 80, "requests of service t on port 80"),
+            ("s", 40000, "requests of service s on port 40000"),
+        ] {
+            let after = scrape(&format!("{}{}", requests("s", 80, 1), requests(service, port, 1)));
+            let run = judge(&side(View::Counted), &sent, &Scrape::default(), &after);
+            assert!(run.problems.iter().any(|found| found == problem), "{run:?}");
+        }
+        let elsewhere = scrape(&format!("{}{}", requests("s", 80, 1), requests("t", 81, 1)));
+        assert_eq!(
+            judge(&side(View::Counted), &sent, &Scrape::default(), &elsewhere)
+                .problems
+                .len(),
+            0
+        );
+    }
+
+    #[test]
+    fn an_answer_that_is_wrong_is_wrong_even_if_it_is_counted() {
+        let run = judge(
+            &side(View::UnixSocket),
+            &records(&[200, 0]),
+            &Scrape::default(),
+            &Scrape::default(),
+        );
+        assert_eq!(run.problems, ["the client got 1 wrong answers, as 0 for GET /a"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_to_be_lost_and_not_counted() {
+        let sent = records(&[200, 200]);
+        let of = |text: String| {
+            judge(&side(View::Unreadable), &sent, &Scrape::default(), &scrape(&text))
+                .problems
+                .len()
+        };
+        assert_eq!(of(format!("|{}", lost_line(2))), 0);
+        assert_eq!(of(format!("|{}", lost_line(1))), 1);
+        assert_eq!(of(format!("{}|{}", requests("s", 80, 1), lost_line(2))), 1);
+    }
+
+    #[test]
+    fn losses_are_wrong_unless_they_are_expected() {
+        let (before, after) = (
+            scrape(&format!("|{}", lost_line(1))),
+            scrape(&format!("|{}", lost_line(3))),
+        );
+        assert_eq!(
+            wrongly_lost(&[side(View::Counted)], &before, &after),
+            ["2 lost as unreadable"]
+        );
+        assert!(wrongly_lost(&[side(View::Counted)], &after, &after).is_empty());
+        assert!(wrongly_lost(&[side(View::Unreadable)], &before, &after).is_empty());
+        assert_eq!(
+            (lost(&after), lost(&Scrape::default())),
+            ("unreadable 3".to_owned(), "0".to_owned())
+        );
+    }
+}
