@@ -30,8 +30,8 @@ static OWN_PROCESS: Global<u32> = Global::new(0);
 /// Counts a thread on its CPU's run queue, if it is there: runnable, whether it runs or waits.
 #[inline(always)]
 pub fn visited(task: *const c_void) {
-    // SAFETY: the members are of type `unsigned int`, `int`, `pid_t`, `u32`.
-    let (state, queued, process, cpu): (u32, u32, u32, u32) = unsafe {
+    // SAFETY: the members are of type `unsigned int`, `int` or `u8` (0, 1 or 2), `pid_t`, `u32`.
+    let (state, queued, process, cpu): (u32, u8, u32, u32) = unsafe {
         (
             load(task, &TASK_STATE),
             load(task, &TASK_ON_RQ),

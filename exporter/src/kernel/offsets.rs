@@ -4,29 +4,37 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::btf::Btf;
 
-/// A member of a kernel structure: the constant that takes its offset, the structure, the member, its size in bytes, and the
+/// A member of a kernel structure: the constant that takes its offset, the structure, the member, the sizes in bytes
+/// that it may have, and the
 /// one probe that needs it, if the others can do without.
-type Member = (&'static str, &'static str, &'static str, u32, Option<&'static str>);
+type Member = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [u32],
+    Option<&'static str>,
+);
 
 const SWITCH: Option<&str> = Some("switch");
 const TASKS: Option<&str> = Some("tasks");
 
 const MEMBERS: [Member; 15] = [
-    ("SOCK_NUM", "sock", "__sk_common.skc_num", 2, None),
-    ("SOCK_STATE", "sock", "__sk_common.skc_state", 1, None),
-    ("SOCK_FAMILY", "sock", "__sk_common.skc_family", 2, None),
-    ("SOCK_TYPE", "sock", "sk_type", 2, None),
-    ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt", 4, None),
-    ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq", 4, None),
-    ("TASK_PID", "task_struct", "pid", 4, None),
-    ("TASK_TGID", "task_struct", "tgid", 4, None),
-    ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay", 8, SWITCH),
-    ("TASK_RUNTIME", "task_struct", "se.sum_exec_runtime", 8, SWITCH),
-    ("TASK_NVCSW", "task_struct", "nvcsw", 8, SWITCH),
-    ("TASK_NIVCSW", "task_struct", "nivcsw", 8, SWITCH),
-    ("TASK_STATE", "task_struct", "__state", 4, TASKS),
-    ("TASK_ON_RQ", "task_struct", "on_rq", 4, TASKS),
-    ("TASK_CPU", "task_struct", "thread_info.cpu", 4, TASKS),
+    ("SOCK_NUM", "sock", "__sk_common.skc_num", &[2], None),
+    ("SOCK_STATE", "sock", "__sk_common.skc_state", &[1], None),
+    ("SOCK_FAMILY", "sock", "__sk_common.skc_family", &[2], None),
+    ("SOCK_TYPE", "sock", "sk_type", &[2], None),
+    ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt", &[4], None),
+    ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq", &[4], None),
+    ("TASK_PID", "task_struct", "pid", &[4], None),
+    ("TASK_TGID", "task_struct", "tgid", &[4], None),
+    ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay", &[8], SWITCH),
+    ("TASK_RUNTIME", "task_struct", "se.sum_exec_runtime", &[8], SWITCH),
+    ("TASK_NVCSW", "task_struct", "nvcsw", &[8], SWITCH),
+    ("TASK_NIVCSW", "task_struct", "nivcsw", &[8], SWITCH),
+    ("TASK_STATE", "task_struct", "__state", &[4], TASKS),
+    // An int until 6.18, a byte in 7.x; the programs load the first byte.
+    ("TASK_ON_RQ", "task_struct", "on_rq", &[4, 1], TASKS),
+    ("TASK_CPU", "task_struct", "thread_info.cpu", &[4], TASKS),
 ];
 
 /// Where the registers of a system call are in `struct pt_regs`: its number, its second and third argument.
@@ -61,8 +69,8 @@ pub struct Offsets {
 /// If the kernel lacks a member that no probe can do without, or has one of another size.
 pub fn resolve(btf: &Btf<'_>) -> Result<Offsets> {
     let mut offsets = Offsets::default();
-    for (constant, strukt, member, size, probe) in MEMBERS {
-        match (look_up(btf, strukt, member, size), probe) {
+    for (constant, strukt, member, sizes, probe) in MEMBERS {
+        match (look_up(btf, strukt, member, sizes), probe) {
             (Ok(offset), _) => offsets.found.push((constant, offset)),
             (Err(error), Some(probe)) => offsets.unusable.push((probe, format!("{error:#}"))),
             (Err(error), None) => return Err(error),
@@ -71,20 +79,20 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets> {
     // A kernel without unix sockets has none to watch.
     offsets
         .found
-        .push(("UNIX_ADDR", look_up(btf, "unix_sock", "addr", 8).unwrap_or(0)));
+        .push(("UNIX_ADDR", look_up(btf, "unix_sock", "addr", &[8]).unwrap_or(0)));
     for (constant, member, inside) in REGISTERS {
         offsets.found.push((constant, btf.offset("pt_regs", member)? + inside));
     }
     Ok(offsets)
 }
 
-fn look_up(btf: &Btf<'_>, strukt: &str, member: &str, size: u32) -> Result<u32> {
+fn look_up(btf: &Btf<'_>, strukt: &str, member: &str, sizes: &[u32]) -> Result<u32> {
     let found = btf
         .size(strukt, member)
         .with_context(|| format!("this kernel's BTF has no {strukt}.{member}"))?;
     ensure!(
-        found == size,
-        "{strukt}.{member} is {found} bytes in this kernel, not {size}: this Vigie does not know it"
+        sizes.contains(&found),
+        "{strukt}.{member} is {found} bytes in this kernel, not {sizes:?}: this Vigie does not know it"
     );
     Ok(btf.offset(strukt, member)?)
 }
