@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    macros::{btf_tracepoint, fentry, fexit},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext},
 };
 use aya_log_ebpf::debug;
 use vigie_ebpf::types::{SERVICE_UNKNOWN, event, stage};
@@ -27,7 +27,18 @@ const TCP_LISTEN: i32 = 10;
 /// `sk_data_ready(const struct sock *sk)`: data was queued, a reader would now get it.
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn vigie_ready(ctx: BtfTracePointContext) {
-    let sock: *const c_void = ctx.arg(0);
+    ready(ctx.arg(0));
+}
+
+/// `sock_def_readable(struct sock *sk)`: the function that the tracepoint above was put into, at its beginning.
+#[fentry]
+pub fn vigie_ready_entry(ctx: FEntryContext) {
+    ready(ctx.arg(0));
+}
+
+/// Data was queued, and the reader is about to be woken.
+#[inline(always)]
+fn ready(sock: *const c_void) {
     let connection = match connection(sock) {
         Some(connection) => Some(connection),
         None => adopt(sock),
@@ -56,10 +67,35 @@ pub fn vigie_receive(ctx: BtfTracePointContext) {
     received(ctx.arg(0), ctx.arg(1), ctx.arg(2));
 }
 
+/// `tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len)`, and what it returns.
+#[fexit]
+pub fn vigie_receive_exit(ctx: FExitContext) {
+    received(ctx.arg(0), ctx.arg(5), ctx.arg(3));
+}
+
+/// The same before Linux 5.19: `(struct sock *sk, struct msghdr *msg, size_t len, int nonblock, int flags, int *addr_len)`.
+#[fexit]
+pub fn vigie_receive_exit_old(ctx: FExitContext) {
+    received(ctx.arg(0), ctx.arg(6), ctx.arg(4));
+}
+
 /// `sock_send_length(struct sock *sk, int ret, int flags)`.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn vigie_send(ctx: BtfTracePointContext) {
     sent(ctx.arg(0), ctx.arg(1));
+}
+
+/// `tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`, and what it returns.
+#[fexit]
+pub fn vigie_send_exit(ctx: FExitContext) {
+    sent(ctx.arg(0), ctx.arg(3));
+}
+
+/// `tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)`, and what it returns: sendfile
+/// and splice before Linux 6.5.
+#[fexit]
+pub fn vigie_send_page(ctx: FExitContext) {
+    sent(ctx.arg(0), ctx.arg(5));
 }
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.

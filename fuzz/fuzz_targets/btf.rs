@@ -129,6 +129,7 @@ fuzz_target!(init: check_example(), |data: &[u8]| {
     let (strukt, path) = tail.split_once('/').unwrap_or(("s", &tail));
     ask(&btf, strukt, path);
     let _ = std::hint::black_box(btf.tracepoint_args(path));
+    let _ = std::hint::black_box(btf.function_args(path));
 });
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

@@ -5,11 +5,18 @@ use std::{fs, io::Write as _};
 use anyhow::Result;
 use clap::Args;
 
-use crate::kernel::load::{KERNEL_BTF, Loaded, Settings, load, pid_max, sees_requests};
+use crate::{
+    kernel::load::{KERNEL_BTF, Loaded, Probe, Settings, load, pid_max, sees_requests},
+    logging::Level,
+};
 
-/// The flags of `vigie doctor`: none.
+/// The flags of `vigie doctor`.
 #[derive(Args, Debug)]
-pub struct Doctor {}
+pub struct Doctor {
+    /// Try the programs as `vigie serve` loads them with this level.
+    #[arg(long = "log.kernel-level", value_name = "LEVEL", default_value = "off")]
+    kernel_log_level: Level,
+}
 
 /// The capabilities that loading and attaching needs, by number (`include/uapi/linux/capability.h`).
 const CAPABILITIES: [(&str, u32); 4] = [
@@ -66,7 +73,7 @@ impl Doctor {
         }
 
         let settings = Settings {
-            log_level: 0,
+            log_level: self.kernel_log_level as u8,
             pid_max: pid_max()?,
         };
         let sees = match load(&settings) {
@@ -74,12 +81,8 @@ impl Doctor {
                 for probe in &probes {
                     let what = format!("probe {}", probe.name);
                     match &probe.error {
-                        None => line(true, &what, probe.hook)?,
-                        Some(error) => line(
-                            false,
-                            &what,
-                            &format!("{}: {error}; without it, {}", probe.hook, probe.role.without()),
-                        )?,
+                        None => line(true, &what, &format!("{}{}", probe.place(), effort(probe)))?,
+                        Some(error) => line(false, &what, &format!("{error}; without it, {}", probe.role.without()))?,
                     }
                 }
                 sees_requests(&probes)
@@ -100,6 +103,17 @@ impl Doctor {
         )?;
         Ok(sees)
     }
+}
+
+/// What a probe's program has cost the kernel's verifier, where the kernel says.
+fn effort(probe: &Probe) -> String {
+    probe.verified.map_or_else(String::new, |verified| {
+        format!(
+            " (verified {} instructions in {:.3} s)",
+            verified.instructions,
+            verified.time.as_secs_f64()
+        )
+    })
 }
 
 /// The effective capabilities of this process, a bit for each, from `/proc/self/status`.

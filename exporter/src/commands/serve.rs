@@ -5,7 +5,7 @@ use std::{path::PathBuf, rc::Rc, sync::Mutex};
 use anyhow::{Context as _, Result, bail};
 use aya_log::EbpfLogger;
 use clap::Args;
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 use std::os::fd::AsFd as _;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -92,13 +92,13 @@ impl Serve {
         };
         let Loaded { mut ebpf, probes } = load(&settings)?;
         for probe in &probes {
-            if let Some(error) = &probe.error {
-                warn!(
-                    "the probe {} on {} is not attached: {error}; without it, {}",
+            match &probe.error {
+                None => debug!("the probe {} is on the {}", probe.name, probe.place()),
+                Some(error) => warn!(
+                    "the probe {} is not attached: {error}; without it, {}",
                     probe.name,
-                    probe.hook,
                     probe.role.without()
-                );
+                ),
             }
         }
         if !crate::kernel::load::sees_requests(&probes) {

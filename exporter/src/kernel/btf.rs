@@ -73,6 +73,8 @@ pub enum BtfError {
     NoSize(String),
     #[error("no prototype of tracepoint `{0}`: not in this kernel, or in a module")]
     NoTracepoint(String),
+    #[error("no function `{0}`: not in this kernel, in a module, or inlined everywhere")]
+    NoFunction(String),
 }
 
 /// Parsed BTF; borrows the bytes.
@@ -210,6 +212,25 @@ impl<'a> Btf<'a> {
         found.ok_or_else(|| BtfError::NoTracepoint(name.to_owned()))
     }
 
+    /// Types of the arguments of a function, as by [`Btf::tracepoint_args`].
+    ///
+    /// Functions of one name, each local to its file, must agree (btf.rst sections 2.2.12 and 2.2.13).
+    pub fn function_args(&self, name: &str) -> Result<Vec<String>, BtfError> {
+        let mut found = None;
+        for ty in self.named(name, &[FUNC]) {
+            let proto = self.peel(ty.size_or_type)?;
+            if proto.kind != FUNC_PROTO || proto.vlen > MAX_PARAMS {
+                continue;
+            }
+            let args = self.params(&proto)?;
+            if found.as_ref().is_some_and(|other| *other != args) {
+                return Err(BtfError::Ambiguous(name.to_owned()));
+            }
+            found = Some(args);
+        }
+        found.ok_or_else(|| BtfError::NoFunction(name.to_owned()))
+    }
+
     /// What `pick` makes of a member, which must be the same in all definitions.
     fn member(
         &self,
@@ -329,16 +350,21 @@ impl<'a> Btf<'a> {
         if proto.kind != FUNC_PROTO || proto.vlen > MAX_PARAMS {
             return Ok(None);
         }
-        let types = (0..proto.vlen).map(|index| {
-            let id = self.word(proto.body + index * PARAM_LEN + 4)?;
-            self.render(id, MAX_DEPTH)
-        });
-        let mut args = types.collect::<Result<Vec<_>, _>>()?;
+        let mut args = self.params(&proto)?;
         if args.first().is_none_or(|data| data != "void *") {
             return Ok(None);
         }
         args.remove(0);
         Ok(Some(args))
+    }
+
+    /// Types of the parameters of a prototype.
+    fn params(&self, proto: &Type) -> Result<Vec<String>, BtfError> {
+        let types = (0..proto.vlen).map(|index| {
+            let id = self.word(proto.body + index * PARAM_LEN + 4)?;
+            self.render(id, MAX_DEPTH)
+        });
+        types.collect()
     }
 
     /// A type much as C spells it; a pointer to a function is `func *`.
@@ -496,6 +522,12 @@ mod tests {
             self.wrap(TYPEDEF, &format!("btf_trace_{name}"), pointer)
         }
 
+        fn function(&mut self, name: &str, params: &[u32]) -> u32 {
+            let body: Vec<u32> = params.iter().flat_map(|id| [0, *id]).collect();
+            let proto = self.record("", FUNC_PROTO << 24 | params.len() as u32, 0, &body);
+            self.wrap(FUNC, name, proto)
+        }
+
         fn bytes(&self) -> Vec<u8> {
             self.bytes_with_header(24)
         }
@@ -571,6 +603,7 @@ mod tests {
         let ptr_ptr = b.wrap(PTR, "", task_ptr);
         b.tracepoint("all", &[void_ptr, task_ptr, const_ptr, ptr_const, ptr_ptr, color, int]);
         b.tracepoint("none", &[void_ptr]);
+        b.function("function", &[task_ptr, int]);
         b
     }
 
@@ -656,6 +689,29 @@ mod tests {
             assert_eq!(btf.tracepoint_args(name), Err(BtfError::NoTracepoint(name.into())));
         }
         assert_eq!(btf.tracepoint_args("two"), Err(BtfError::Ambiguous("two".into())));
+    }
+
+    #[test]
+    fn functions_of_one_name_must_agree_on_their_arguments() {
+        let mut b = Builder::default();
+        let int = b.int("int", 4, 32);
+        let pointer = b.wrap(PTR, "", int);
+        b.function("plain", &[pointer, int]);
+        b.function("plain", &[pointer, int]);
+        b.function("void", &[]);
+        b.function("two", &[int]);
+        b.function("two", &[pointer]);
+        b.function("many", &[int; 33]);
+        b.wrap(FUNC, "odd", int);
+        b.tracepoint("trace", &[pointer]);
+        let bytes = b.bytes();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.function_args("plain").unwrap(), ["int *", "int"]);
+        assert_eq!(btf.function_args("void").unwrap(), [""; 0]);
+        assert_eq!(btf.function_args("two"), Err(BtfError::Ambiguous("two".into())));
+        for name in ["many", "odd", "trace", "btf_trace_trace", "plai"] {
+            assert_eq!(btf.function_args(name), Err(BtfError::NoFunction(name.into())));
+        }
     }
 
     #[test]
@@ -791,6 +847,7 @@ mod tests {
             let _ = (btf.offset("task", path), btf.size("task", path));
         }
         let _ = (btf.tracepoint_args("all"), btf.tracepoint_args("none"));
+        let _ = btf.function_args("function");
     }
 
     /// A member at a byte offset; a member without a name has members.
@@ -971,5 +1028,9 @@ mod tests {
         assert_eq!(args("sched_process_fork"), fork);
         let exec = ["struct task_struct *", "pid_t", "struct linux_binprm *"];
         assert_eq!(args("sched_process_exec"), exec);
+
+        let args = |name| btf.function_args(name).unwrap();
+        assert_eq!(args("tcp_sendmsg"), ["struct sock *", "struct msghdr *", "size_t"]);
+        assert_eq!(args("sock_def_readable"), ["struct sock *"]);
     }
 }

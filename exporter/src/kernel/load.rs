@@ -1,14 +1,18 @@
 //! Loading the programs into the kernel, and attaching each to its hook.
 //!
-//! Each probe is tried on its own. What cannot be attached is missing from what Vigie sees, and is said: in the log, by
+//! Each probe is tried on its own, on the best hook first: kernels from 6.3 on have tracepoints for what passes a socket, older
+//! ones let programs run at the return of the functions that do it. What cannot be attached is missing from what Vigie sees, and is said: in the log, by
 //! `vigie doctor`, and as `vigie_probe_attached`.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{BtfTracePoint, Iter, ProgramError},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, ProgramError},
 };
 use vigie_ebpf::types::BOUNDS;
 
@@ -17,6 +21,22 @@ use super::{btf::Btf, offsets, process_table::ProcessTable};
 /// Where the running kernel describes its own types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// The newest helper that the programs call: Linux has it since 5.15.
+const NEWEST_HELPER: &str = "bpf_task_pt_regs";
+
+/// How the lines begin that the verifier ends its log with, behind the one that says what is wrong.
+const STATISTICS: [&str; 5] = [
+    "processed ",
+    "stack depth ",
+    "verification time ",
+    "insns processed ",
+    "mark_precise: ",
+];
+
+/// Set in the environment, it has functions tried in place of tracepoints: so the hooks of older kernels can be tested on
+/// newer ones.
+const FUNCTIONS_FIRST: &str = "VIGIE_HOOK_FUNCTIONS";
+
 /// What a probe is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -24,6 +44,8 @@ pub enum Role {
     Requests,
     /// Without it a request's time begins when it is read, not when it arrives.
     Arrival,
+    /// Without it a response that is sent by sendfile has no end. Kernels from 6.5 on do without it.
+    Pages,
     /// Without it a request on a connection that is reset is not counted.
     Endings,
     /// Without it the CPU and run-queue metrics of services are missing.
@@ -44,6 +66,7 @@ impl Role {
         match self {
             Self::Requests => "no request can be seen",
             Self::Arrival => "a request's duration begins when it is read, not when it arrives",
+            Self::Pages => "the end of a response that is sent by sendfile is not seen",
             Self::Endings => "a request on a connection that is reset is not counted",
             Self::Scheduler => "the CPU and run-queue metrics of services are missing",
             Self::Processes => "a worker may be taken for another service until its first request",
@@ -53,6 +76,19 @@ impl Role {
     }
 }
 
+/// How a program is attached to its hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A tracepoint, with the kernel's own types.
+    Tracepoint,
+    /// The beginning of a function.
+    Entry,
+    /// The return of a function: its arguments, and what it returns.
+    Exit,
+    /// An iterator: it runs when it is read.
+    Iterator,
+}
+
 /// One program on one hook.
 #[derive(Debug)]
 pub struct Probe {
@@ -60,81 +96,178 @@ pub struct Probe {
     pub name: &'static str,
     /// The kernel's hook, a label value.
     pub hook: &'static str,
+    /// What kind of a hook it is.
+    pub kind: Kind,
     /// What it is needed for.
     pub role: Role,
     /// Why it could not be attached.
     pub error: Option<String>,
+    /// What the kernel's verifier had to do.
+    pub verified: Option<Verified>,
     program: &'static str,
 }
 
-/// Name, program, hook, the types of the hook's arguments that the program relies on, role.
-type Plan = (&'static str, &'static str, &'static str, &'static [&'static str], Role);
+/// What it took the kernel's verifier to accept a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Verified {
+    /// How many instructions it has followed. The limit is a million.
+    pub instructions: u32,
+    /// How long loading took.
+    pub time: Duration,
+}
 
-const PROBES: [Plan; 10] = [
-    (
-        "ready",
-        "vigie_ready",
-        "sk_data_ready",
-        &["const struct sock *"],
-        Role::Arrival,
-    ),
-    (
-        "receive",
-        "vigie_receive",
-        "sock_recv_length",
-        &["struct sock *", "int", "int"],
-        Role::Requests,
-    ),
-    (
-        "send",
-        "vigie_send",
-        "sock_send_length",
-        &["struct sock *", "int", "int"],
-        Role::Requests,
-    ),
-    (
-        "state",
-        "vigie_state",
-        "inet_sock_set_state",
-        &["const struct sock *", "const int", "const int"],
-        Role::Requests,
-    ),
-    (
-        "destroy",
-        "vigie_destroy",
-        "tcp_destroy_sock",
-        &["struct sock *"],
-        Role::Endings,
-    ),
-    (
-        "switch",
-        "vigie_switch",
-        "sched_switch",
-        &["bool", "struct task_struct *"],
-        Role::Scheduler,
-    ),
-    (
-        "fork",
-        "vigie_fork",
-        "sched_process_fork",
-        &["struct task_struct *", "struct task_struct *"],
-        Role::Processes,
-    ),
-    (
-        "free",
-        "vigie_free",
-        "sched_process_free",
-        &["struct task_struct *"],
-        Role::Threads,
-    ),
-    (
-        "exec",
-        "vigie_exec",
-        "sched_process_exec",
-        &["struct task_struct *"],
-        Role::Processes,
-    ),
-    ("tasks", "vigie_tasks", "task", &[], Role::RunQueue),
+/// One way to attach a probe.
+struct Way {
+    kind: Kind,
+    program: &'static str,
+    hook: &'static str,
+    /// The types of the hook's first arguments, which the program relies on.
+    arguments: &'static [&'static str],
+    /// Whether the hook's arguments have to be these and no others: what a function returns is behind them.
+    exactly: bool,
+}
+
+/// A probe, and the ways to attach it: the first that the kernel takes is used.
+struct Plan {
+    name: &'static str,
+    role: Role,
+    ways: &'static [Way],
+}
+
+const fn tracepoint(program: &'static str, hook: &'static str, arguments: &'static [&'static str]) -> Way {
+    Way {
+        kind: Kind::Tracepoint,
+        program,
+        hook,
+        arguments,
+        exactly: false,
+    }
+}
+
+const fn exit(program: &'static str, hook: &'static str, arguments: &'static [&'static str]) -> Way {
+    Way {
+        kind: Kind::Exit,
+        program,
+        hook,
+        arguments,
+        exactly: true,
+    }
+}
+
+const PROBES: [Plan; 11] = [
+    Plan {
+        name: "ready",
+        role: Role::Arrival,
+        ways: &[
+            tracepoint("vigie_ready", "sk_data_ready", &["const struct sock *"]),
+            Way {
+                kind: Kind::Entry,
+                program: "vigie_ready_entry",
+                hook: "sock_def_readable",
+                arguments: &["struct sock *"],
+                exactly: true,
+            },
+        ],
+    },
+    Plan {
+        name: "receive",
+        role: Role::Requests,
+        ways: &[
+            tracepoint("vigie_receive", "sock_recv_length", &["struct sock *", "int", "int"]),
+            exit(
+                "vigie_receive_exit",
+                "tcp_recvmsg",
+                &["struct sock *", "struct msghdr *", "size_t", "int", "int *"],
+            ),
+            exit(
+                "vigie_receive_exit_old",
+                "tcp_recvmsg",
+                &["struct sock *", "struct msghdr *", "size_t", "int", "int", "int *"],
+            ),
+        ],
+    },
+    Plan {
+        name: "send",
+        role: Role::Requests,
+        ways: &[
+            tracepoint("vigie_send", "sock_send_length", &["struct sock *", "int", "int"]),
+            exit(
+                "vigie_send_exit",
+                "tcp_sendmsg",
+                &["struct sock *", "struct msghdr *", "size_t"],
+            ),
+        ],
+    },
+    Plan {
+        name: "sendpage",
+        role: Role::Pages,
+        ways: &[exit(
+            "vigie_send_page",
+            "tcp_sendpage",
+            &["struct sock *", "struct page *", "int", "size_t", "int"],
+        )],
+    },
+    Plan {
+        name: "state",
+        role: Role::Requests,
+        ways: &[tracepoint(
+            "vigie_state",
+            "inet_sock_set_state",
+            &["const struct sock *", "const int", "const int"],
+        )],
+    },
+    Plan {
+        name: "destroy",
+        role: Role::Endings,
+        ways: &[tracepoint("vigie_destroy", "tcp_destroy_sock", &["struct sock *"])],
+    },
+    Plan {
+        name: "switch",
+        role: Role::Scheduler,
+        ways: &[tracepoint(
+            "vigie_switch",
+            "sched_switch",
+            &["bool", "struct task_struct *"],
+        )],
+    },
+    Plan {
+        name: "fork",
+        role: Role::Processes,
+        ways: &[tracepoint(
+            "vigie_fork",
+            "sched_process_fork",
+            &["struct task_struct *", "struct task_struct *"],
+        )],
+    },
+    Plan {
+        name: "free",
+        role: Role::Threads,
+        ways: &[tracepoint(
+            "vigie_free",
+            "sched_process_free",
+            &["struct task_struct *"],
+        )],
+    },
+    Plan {
+        name: "exec",
+        role: Role::Processes,
+        ways: &[tracepoint(
+            "vigie_exec",
+            "sched_process_exec",
+            &["struct task_struct *"],
+        )],
+    },
+    Plan {
+        name: "tasks",
+        role: Role::RunQueue,
+        ways: &[Way {
+            kind: Kind::Iterator,
+            program: "vigie_tasks",
+            hook: "task",
+            arguments: &[],
+            exactly: false,
+        }],
+    },
 ];
 
 /// What the programs are told before they are loaded.
@@ -192,10 +325,11 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .with_context(|| format!("cannot read {KERNEL_BTF}: Vigie needs a kernel built with CONFIG_DEBUG_INFO_BTF"))?;
     let (offsets, signatures) = {
         let btf = Btf::parse(&bytes).context("cannot understand the kernel's BTF")?;
-        (
-            offsets::resolve(&btf)?,
-            PROBES.map(|(_, _, hook, arguments, role)| check(&btf, hook, arguments, role)),
-        )
+        ensure!(
+            btf.function_args(NEWEST_HELPER).is_ok(),
+            "this kernel is too old: Vigie needs Linux 5.15 or newer ({NEWEST_HELPER} is missing)"
+        );
+        (offsets::resolve(&btf)?, signatures(&btf))
     };
     let btf = AyaBtf::parse(&bytes, aya::Endianness::default()).context("cannot understand the kernel's BTF")?;
     drop(bytes);
@@ -222,49 +356,130 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .context("cannot create the eBPF maps: run Vigie as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")?;
 
     let mut probes = Vec::with_capacity(PROBES.len());
-    for ((name, program, hook, _, role), signature) in PROBES.into_iter().zip(signatures) {
-        let unusable = offsets.unusable.iter().find(|(probe, _)| *probe == name);
-        let usable = unusable.map_or(Ok(()), |(_, reason)| Err(anyhow!("{reason}")));
-        let error = usable
-            .and(signature)
-            .and_then(|()| attach(&mut ebpf, &btf, program, hook, role))
-            .err();
-        probes.push(Probe {
-            name,
-            hook,
-            role,
-            error: error.map(|error| describe(&error)),
-            program,
-        });
+    for (plan, signatures) in PROBES.iter().zip(signatures) {
+        let unusable = offsets.unusable.iter().find(|(probe, _)| *probe == plan.name);
+        if let Some(probe) = probe(&mut ebpf, &btf, plan, signatures, unusable.map(|(_, reason)| reason)) {
+            probes.push(probe);
+        }
     }
     Ok(Loaded { ebpf, probes })
 }
 
+/// What the hook of each way says of its arguments, for each probe.
+type Signatures = Vec<Vec<Result<(), Unfit>>>;
+
+/// Why a program cannot be used with a hook.
+enum Unfit {
+    /// The kernel does not have it.
+    Missing,
+    /// It has other arguments.
+    Other(String),
+}
+
+fn signatures(btf: &Btf<'_>) -> Signatures {
+    let of = |plan: &Plan| plan.ways.iter().map(|way| check(btf, way)).collect();
+    PROBES.iter().map(of).collect()
+}
+
 /// Whether a hook has the arguments that its program takes. Loading would not tell: to the verifier a number is a number.
-fn check(btf: &Btf<'_>, hook: &str, expected: &[&str], role: Role) -> Result<()> {
-    if role == Role::RunQueue {
-        return Ok(());
-    }
-    let found = btf
-        .tracepoint_args(hook)
-        .map_err(|_| anyhow!("this kernel does not have the hook: kernels from 6.3 on do"))?;
+fn check(btf: &Btf<'_>, way: &Way) -> Result<(), Unfit> {
+    let found = match way.kind {
+        Kind::Iterator => return Ok(()),
+        Kind::Tracepoint => btf.tracepoint_args(way.hook),
+        Kind::Entry | Kind::Exit => btf.function_args(way.hook),
+    };
+    let found = found.map_err(|_| Unfit::Missing)?;
+    let expected = way.arguments;
     let fits = found.len() >= expected.len() && found.iter().zip(expected).all(|(found, expected)| found == expected);
-    ensure!(fits, "this kernel's hook has other arguments: ({})", found.join(", "));
+    if !fits || way.exactly && found.len() != expected.len() {
+        return Err(Unfit::Other(found.join(", ")));
+    }
     Ok(())
 }
 
-fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, program: &str, hook: &str, role: Role) -> Result<()> {
-    let program = ebpf
-        .program_mut(program)
-        .context("the program is missing from this build")?;
-    if role == Role::RunQueue {
-        let program: &mut Iter = program.try_into()?;
-        return Ok(program.load(hook, btf)?);
+/// Tries the ways of a probe until one is taken. `None`: this kernel does not need it.
+fn probe(
+    ebpf: &mut Ebpf,
+    btf: &AyaBtf,
+    plan: &Plan,
+    signatures: Vec<Result<(), Unfit>>,
+    unusable: Option<&String>,
+) -> Option<Probe> {
+    let mut errors: Vec<(&'static str, String)> = Vec::new();
+    let mut result = None;
+    let only_functions = std::env::var_os(FUNCTIONS_FIRST).is_some() && plan.ways.len() > 1;
+    for (way, signature) in plan.ways.iter().zip(signatures) {
+        if only_functions && way.kind == Kind::Tracepoint {
+            continue;
+        }
+        let error = match (unusable, signature) {
+            (Some(reason), _) => reason.clone(),
+            (None, Err(Unfit::Missing)) if plan.role == Role::Pages => return None,
+            (None, Err(Unfit::Missing)) => "not in this kernel".to_owned(),
+            (None, Err(Unfit::Other(arguments))) => format!("its arguments are others in this kernel: ({arguments})"),
+            (None, Ok(())) => match attach(ebpf, btf, way) {
+                Ok(verified) => {
+                    result = Some((way, verified));
+                    break;
+                }
+                Err(error) => describe(&error),
+            },
+        };
+        errors.push((way.hook, error));
     }
-    let program: &mut BtfTracePoint = program.try_into()?;
-    program.load(hook, btf)?;
-    program.attach()?;
-    Ok(())
+    let [first, ..] = plan.ways else {
+        return None;
+    };
+    let way = result.as_ref().map_or(first, |(way, _)| way);
+    let reasons = || {
+        let reasons = errors.iter().map(|(hook, error)| format!("{hook}: {error}"));
+        reasons.collect::<Vec<_>>().join("; ")
+    };
+    Some(Probe {
+        name: plan.name,
+        hook: way.hook,
+        kind: way.kind,
+        role: plan.role,
+        error: result.is_none().then(reasons),
+        verified: result.and_then(|(_, verified)| verified),
+        program: way.program,
+    })
+}
+
+/// Loads a program, and attaches it.
+fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, way: &Way) -> Result<Option<Verified>> {
+    let begin = Instant::now();
+    let program = ebpf
+        .program_mut(way.program)
+        .context("the program is missing from this build")?;
+    let info = match way.kind {
+        Kind::Tracepoint => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(way.hook, btf)?;
+            program.attach()?;
+            program.info()
+        }
+        Kind::Entry => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(way.hook, btf)?;
+            program.attach()?;
+            program.info()
+        }
+        Kind::Exit => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(way.hook, btf)?;
+            program.attach()?;
+            program.info()
+        }
+        Kind::Iterator => {
+            let program: &mut Iter = program.try_into()?;
+            program.load(way.hook, btf)?;
+            program.info()
+        }
+    };
+    let time = begin.elapsed();
+    let instructions = info.ok().and_then(|info| info.verified_instruction_count());
+    Ok(instructions.map(|instructions| Verified { instructions, time }))
 }
 
 /// An error in one line, with what to do.
@@ -278,7 +493,7 @@ fn describe(error: &anyhow::Error) -> String {
             let reason = log
                 .lines()
                 .rev()
-                .find(|line| !line.is_empty() && !line.starts_with("processed "))
+                .find(|line| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start)))
                 .unwrap_or("");
             format!("the kernel refuses the program: {io_error} {reason}")
         }
@@ -287,6 +502,17 @@ fn describe(error: &anyhow::Error) -> String {
 }
 
 impl Probe {
+    /// The kind of the hook and its name, as one line says them.
+    pub fn place(&self) -> String {
+        let kind = match self.kind {
+            Kind::Tracepoint => "tracepoint",
+            Kind::Entry => "entry of function",
+            Kind::Exit => "return of function",
+            Kind::Iterator => "iterator",
+        };
+        format!("{kind} {}", self.hook)
+    }
+
     /// The name of the program in the object.
     pub fn program(&self) -> &'static str {
         self.program
