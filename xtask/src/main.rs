@@ -11,6 +11,7 @@ mod setup;
 mod soak;
 mod test;
 mod truth;
+mod vm;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -38,6 +39,8 @@ enum Task {
     Soak(soak::Options),
     /// Watch many kinds of servers, and compare what Vigie saw with what their clients saw
     Servers(servers::Options),
+    /// Run Vigie on other kernels, in virtual machines
+    Vm(vm::Options),
     /// Check the format and the lints, run all tests and the demo
     Test(test::Options),
 }
@@ -60,6 +63,10 @@ fn run(task: Task) -> Result<()> {
         Task::Truth(options) => setup::ensure().and_then(|_| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
         Task::Servers(options) => servers::run(&options),
+        Task::Vm(options) => {
+            setup::ensure()?;
+            vm::run(&options)
+        }
         Task::Test(options) => test::run(&options),
     }
 }

@@ -3,11 +3,14 @@
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
 use crate::setup::{self, Tools};
+use crate::vm::{self, kernels};
 use crate::{command, demo, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
 
+/// The oldest kernel that can be tested, which has hooks of its own, and the newest.
+const OTHER_KERNELS: [&str; 2] = ["6.1", kernels::NEWEST];
 /// Duration of the demo's stages.
 const STAGE_SECONDS: u64 = 5;
 
@@ -42,6 +45,7 @@ pub fn run(options: &Options) -> Result<()> {
         step("tests of vigie", || test_vigie(&tools))?;
         step("truth", || truth::run(&truth::Options::default()))?;
         step("soak", || soak::run(&tools, &soak::Options::short()))?;
+        step("other kernels", || vm::run(&vm::Options::new(&OTHER_KERNELS)))?;
         step("demo", || {
             demo::run(
                 &tools,

@@ -1,7 +1,7 @@
 //! The Debian packages.
 
 use super::{installing, ok, python, say};
-use crate::{command, paths};
+use crate::{command, paths, vm::machine};
 use anyhow::{Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +24,7 @@ pub struct Need {
 }
 
 /// For building, the tests and the demo.
-pub const BASE: [Need; 3] = [
+pub const BASE: [Need; 5] = [
     Need {
         name: "nginx",
         packages: &["nginx-light"],
@@ -39,6 +39,16 @@ pub const BASE: [Need; 3] = [
         name: "python3 with venv",
         packages: &["python3", "python3-venv"],
         is_there: has_python,
+    },
+    Need {
+        name: "qemu (other kernels)",
+        packages: &["qemu-system-x86"],
+        is_there: has_qemu,
+    },
+    Need {
+        name: "busybox (other kernels)",
+        packages: &["busybox-static"],
+        is_there: has_busybox,
     },
 ];
 
@@ -102,6 +112,14 @@ fn has_compiler() -> bool {
 
 fn has_python() -> bool {
     python::interpreter().is_ok()
+}
+
+fn has_qemu() -> bool {
+    paths::find_program(machine::PROGRAM).is_some()
+}
+
+fn has_busybox() -> bool {
+    paths::find_program("busybox").is_some()
 }
 
 /// Installs the packages of the needs that are not met.

@@ -1,0 +1,165 @@
+//! What `cargo xtask vm` shows.
+
+#![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
+
+use anyhow::{Result, bail};
+
+use super::{Outcome, kernels::Kernel, machine::Ended};
+use testkit::table::Table;
+
+pub fn kernel(kernel: &Kernel) {
+    println!("\n--- Linux {} ({})", kernel.version, kernel.wanted);
+}
+
+/// A line of a machine's.
+pub fn line(line: &str) {
+    if !line.is_empty() {
+        println!("    {line}");
+    }
+}
+
+/// A line of `vigie doctor` about a probe.
+#[derive(Debug, PartialEq, Eq)]
+struct Probe<'a> {
+    name: &'a str,
+    hook: &'a str,
+    instructions: &'a str,
+    seconds: &'a str,
+}
+
+/// `ok    probe NAME    HOOK (verified N instructions in S s)`, or `FAIL  probe NAME    REASON`.
+fn probe(line: &str) -> Option<Probe<'_>> {
+    let (state, rest) = line.split_once(' ')?;
+    let (name, found) = rest.trim_start().strip_prefix("probe ")?.split_once(' ')?;
+    let found = found.trim_start();
+    if state != "ok" {
+        return Some(Probe {
+            name,
+            hook: "REFUSED",
+            instructions: "-",
+            seconds: "-",
+        });
+    }
+    let (hook, effort) = found.split_once(" (verified ").unwrap_or((found, ""));
+    let (instructions, seconds) = effort.split_once(" instructions in ").unwrap_or(("-", "-"));
+    Some(Probe {
+        name,
+        hook,
+        instructions,
+        seconds: seconds.trim_end_matches(" s)"),
+    })
+}
+
+/// What the verifier did, by kernel and probe; and what each program came to.
+pub fn tables(outcomes: &[Outcome]) {
+    let mut verified = Table::new(4, ["kernel", "run", "probe", "hook", "instructions", "s"]);
+    let mut programs = Table::new(4, ["kernel", "run", "result", "says", "s"]);
+    for Outcome {
+        kernel: _,
+        version,
+        time,
+        ended,
+    } in outcomes
+    {
+        for ended in ended {
+            for probe in ended.output.iter().filter_map(|line| probe(line)) {
+                verified.add(
+                    [
+                        version,
+                        &ended.name,
+                        probe.name,
+                        probe.hook,
+                        probe.instructions,
+                        probe.seconds,
+                    ]
+                    .map(str::to_owned),
+                );
+            }
+            programs.add([
+                version.clone(),
+                ended.name.clone(),
+                result(ended),
+                ended
+                    .output
+                    .iter()
+                    .rfind(|line| !line.is_empty())
+                    .cloned()
+                    .unwrap_or_default(),
+                format!("{:.1}", ended.time.as_secs_f64()),
+            ]);
+        }
+        programs.add([
+            version.clone(),
+            "all".to_owned(),
+            String::new(),
+            "with the boot".to_owned(),
+            format!("{:.1}", time.as_secs_f64()),
+        ]);
+    }
+    println!("\n{}\n{}", verified.render(), programs.render());
+}
+
+fn result(ended: &Ended) -> String {
+    match ended.code {
+        0 => "ok".to_owned(),
+        137 => "TIMEOUT".to_owned(),
+        code => format!("FAILED ({code})"),
+    }
+}
+
+/// An error if anything has failed anywhere.
+pub fn verdict(outcomes: &[Outcome]) -> Result<()> {
+    let failed = outcomes.iter().flat_map(|outcome| {
+        let ended = outcome.ended.iter().filter(|ended| ended.code != 0);
+        ended.map(|ended| format!("{} on {}", ended.name, outcome.kernel))
+    });
+    let failed: Vec<String> = failed.collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_are_found_in_what_doctor_says() {
+        let found = probe(
+            "ok    probe receive             return of function tcp_recvmsg (verified 847062 instructions in 2.852 s)",
+        );
+        let expected = Probe {
+            name: "receive",
+            hook: "return of function tcp_recvmsg",
+            instructions: "847062",
+            seconds: "2.852",
+        };
+        assert_eq!(found, Some(expected));
+        let found = probe("ok    probe tasks               iterator task").unwrap();
+        assert_eq!((found.hook, found.instructions), ("iterator task", "-"));
+        let found =
+            probe("FAIL  probe send                sock_send_length: not in this kernel; without it, …").unwrap();
+        assert_eq!((found.name, found.hook), ("send", "REFUSED"));
+        assert_eq!(probe("ok    kernel                    6.1.0 x86_64"), None);
+        assert_eq!(probe(""), None);
+    }
+
+    #[test]
+    fn one_failure_fails_all() {
+        let outcome = |code| Outcome {
+            kernel: "6.1".to_owned(),
+            version: "6.1.1".to_owned(),
+            time: std::time::Duration::ZERO,
+            ended: vec![Ended {
+                name: "doctor".to_owned(),
+                code,
+                time: std::time::Duration::ZERO,
+                output: Vec::new(),
+            }],
+        };
+        assert!(verdict(&[outcome(0)]).is_ok());
+        let error = verdict(&[outcome(0), outcome(1)]).unwrap_err().to_string();
+        assert_eq!(error, "failed: doctor on 6.1");
+    }
+}
