@@ -24,6 +24,9 @@ pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The newest helper that the programs call: Linux has it since 5.15.
 const NEWEST_HELPER: &str = "bpf_task_pt_regs";
 
+/// The tracepoint that tells of what is read from a socket, of whatever kind.
+const EVERY_SOCKET: &str = "sock_recv_length";
+
 /// How the lines begin that the verifier ends its log with, behind the one that says what is wrong.
 const STATISTICS: [&str; 5] = [
     "processed ",
@@ -329,7 +332,12 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
             btf.function_args(NEWEST_HELPER).is_ok(),
             "this kernel is too old: Vigie needs Linux 5.15 or newer ({NEWEST_HELPER} is missing)"
         );
-        (offsets::resolve(&btf)?, signatures(&btf))
+        let mut offsets = offsets::resolve(&btf)?;
+        // The functions that take the place of the tracepoints are TCP's.
+        let sees_unix = btf.tracepoint_args(EVERY_SOCKET).is_ok() && !only_functions();
+        let address = if sees_unix { offsets::unix_address(&btf) } else { 0 };
+        offsets.found.push(("UNIX_ADDR", address));
+        (offsets, signatures(&btf))
     };
     let btf = AyaBtf::parse(&bytes, aya::Endianness::default()).context("cannot understand the kernel's BTF")?;
     drop(bytes);
@@ -363,6 +371,11 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         }
     }
     Ok(Loaded { ebpf, probes })
+}
+
+/// Whether functions are tried in place of tracepoints.
+fn only_functions() -> bool {
+    std::env::var_os(FUNCTIONS_FIRST).is_some()
 }
 
 /// What the hook of each way says of its arguments, for each probe.
@@ -407,7 +420,7 @@ fn probe(
 ) -> Option<Probe> {
     let mut errors: Vec<(&'static str, String)> = Vec::new();
     let mut result = None;
-    let only_functions = std::env::var_os(FUNCTIONS_FIRST).is_some() && plan.ways.len() > 1;
+    let only_functions = only_functions() && plan.ways.len() > 1;
     for (way, signature) in plan.ways.iter().zip(signatures) {
         if only_functions && way.kind == Kind::Tracepoint {
             continue;

@@ -76,14 +76,15 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets> {
             (Err(error), None) => return Err(error),
         }
     }
-    // A kernel without unix sockets has none to watch.
-    offsets
-        .found
-        .push(("UNIX_ADDR", look_up(btf, "unix_sock", "addr", &[8]).unwrap_or(0)));
     for (constant, member, inside) in REGISTERS {
         offsets.found.push((constant, btf.offset("pt_regs", member)? + inside));
     }
     Ok(offsets)
+}
+
+/// Where a unix socket's address is, or 0: this kernel has no unix sockets.
+pub fn unix_address(btf: &Btf<'_>) -> u32 {
+    look_up(btf, "unix_sock", "addr", &[8]).unwrap_or(0)
 }
 
 fn look_up(btf: &Btf<'_>, strukt: &str, member: &str, sizes: &[u32]) -> Result<u32> {
@@ -120,7 +121,7 @@ mod tests {
             return;
         };
         let offsets = resolve(&Btf::parse(&bytes).unwrap()).unwrap();
-        assert_eq!(offsets.found.len(), MEMBERS.len() + 1 + REGISTERS.len());
+        assert_eq!(offsets.found.len(), MEMBERS.len() + REGISTERS.len());
         assert!(offsets.unusable.is_empty());
     }
 }
