@@ -139,17 +139,28 @@ fn start(connection: &mut Connection, position: u32) -> u64 {
 /// A request line was read: the current process handles it. `false`: it is none that is watched.
 #[inline(always)]
 fn introduce(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
+    vigie_introduce(request, port as u32, method as u32, start) != 0
+}
+
+/// A function of its own, as those in `parsers.rs`: before 6.12 all frames of a chain of calls share 512 bytes of stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_introduce(request: *mut Request, port: u32, method: u32, start: u64) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    let Some(request) = (unsafe { request.as_mut() }) else {
+        return 0;
+    };
     // SAFETY: the helper has no preconditions.
     let process = unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 };
     request.start = start;
     request.process = process;
     request.service = service(process);
     request.route = ROUTE_UNKNOWN;
-    request.method = method;
+    request.method = method as u8;
     if request.service == SERVICE_UNKNOWN {
-        meet(process, port, event::PROCESS);
+        meet(process, port as u16, event::PROCESS);
     }
-    request.service != SERVICE_IGNORED
+    (request.service != SERVICE_IGNORED) as u64
 }
 
 /// The connection's request waits for its response.
@@ -282,7 +293,11 @@ fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: 
             forget_pieces(sock);
             return;
         }
-        at = vigie_read_on(connection, pieces, at, count, first);
+        at = if connection.reading == reading::CHUNKED && !connection.expects {
+            chunked_body(connection, pieces, at, count)
+        } else {
+            vigie_read_on(connection, pieces, at, count, first)
+        };
         step += 1;
     }
     lost(Lost::Unmatched);
@@ -307,23 +322,15 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
         return count;
     };
     let left = count - at;
-    if !connection.expects {
-        if connection.reading == reading::LENGTH {
-            let taken = if left < connection.unread {
-                left
-            } else {
-                connection.unread
-            };
-            connection.unread -= taken;
-            if connection.unread == 0 {
-                connection.reading = reading::START;
-            }
-            add_bytes(connection, pieces, taken);
-            return at + taken;
+    if connection.reading == reading::LENGTH && !connection.expects {
+        let unread = connection.unread;
+        let taken = if left < unread { left } else { unread };
+        connection.unread = unread - taken;
+        if taken == unread {
+            connection.reading = reading::START;
         }
-        if connection.reading == reading::CHUNKED {
-            return chunked_body(connection, pieces, at, count);
-        }
+        add_bytes(connection, pieces, taken);
+        return at + taken;
     }
     let Some(mut message) = Message::received() else {
         lost(Lost::Unreadable);
@@ -378,13 +385,8 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
         return at + taken;
     }
     if step == Step::Done as u8 {
-        let start = pieces.start;
-        let bytes = pieces.bytes;
         if let Some((request, is_current)) = place(connection, pieces) {
-            // SAFETY: a part of a map's value, as said by `place`.
-            let request = unsafe { &mut *request };
-            request.bytes = bytes;
-            take_line(request, connection.port, pieces, start);
+            vigie_take_line(request, pieces, connection.port as u32);
             settle(connection, is_current);
         }
         connection.reading = reading::FIELDS;
@@ -406,25 +408,23 @@ fn take_scanned(connection: &mut Connection, pieces: &mut Pieces, result: u64, p
     let Some(parsed) = PARSED.get(0) else {
         return;
     };
-    let line = parsed.line;
-    let framing = parsed.framing;
     let start = start(connection, position);
     if let Some((request, is_current)) = place(connection, pieces) {
         // SAFETY: a part of a map's value, as said by `place`.
         let request = unsafe { &mut *request };
         request.bytes = result >> 1;
-        if introduce(request, connection.port, line.method as u8, start) {
+        if introduce(request, connection.port, parsed.line.method as u8, start) {
             vigie_find_route(request);
         }
         settle(connection, is_current);
     }
     if result & 1 != 0 {
-        expect_body(connection, pieces, &framing);
+        expect_body(connection, pieces, &parsed.framing);
         return;
     }
     pieces.fields.start_in_line();
-    if result >> 1 != line.space as u64 {
-        pieces.fields.go_on(&framing);
+    if result >> 1 != parsed.line.space as u64 {
+        pieces.fields.go_on(&parsed.framing);
     }
     connection.reading = reading::FIELDS;
 }
@@ -472,10 +472,16 @@ fn settle(connection: &mut Connection, is_current: bool) {
 }
 
 /// A request whose line was read in pieces, or is not of the usual form.
-#[inline(always)]
-pub fn take_line(request: &mut Request, port: u16, pieces: &Pieces, start: u64) {
-    if !introduce(request, port, pieces.line.method(), start) {
-        return;
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_take_line(request: *mut Request, pieces: *mut Pieces, port: u32) -> u64 {
+    // SAFETY: null, or a map's value or a part of one, as the verifier checks at each call.
+    let (Some(request), Some(pieces)) = (unsafe { request.as_mut() }, unsafe { pieces.as_ref() }) else {
+        return 0;
+    };
+    request.bytes = pieces.bytes;
+    if !introduce(request, port as u16, pieces.line.method(), pieces.start) {
+        return 0;
     }
     request.shape = pieces.line.shape();
     if !find_shape(request) {
@@ -484,6 +490,7 @@ pub fn take_line(request: &mut Request, port: u16, pieces: &Pieces, start: u64) 
             unsafe { copy_path(path, pieces.line.path().as_ptr()) };
         });
     }
+    0
 }
 
 /// A head has ended: what comes next is its body, or the next request.

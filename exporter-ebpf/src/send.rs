@@ -16,7 +16,7 @@ use crate::{
     kernel::{connection, pieces},
     maps::{PARSED, lost},
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
-    receive::take_line,
+    receive::vigie_take_line,
     report::finish,
     user_memory::{Message, forget_place},
 };
@@ -261,9 +261,7 @@ fn next(connection: &mut Connection, pieces: &mut Pieces) -> bool {
         };
     } else if connection.reading == reading::LINE && pieces.line.has_path() {
         // The server has seen enough, as with "414 URI Too Long" or "408 Request Timeout".
-        let start = pieces.start;
-        connection.request.bytes = pieces.bytes;
-        take_line(&mut connection.request, connection.port, pieces, start);
+        vigie_take_line(&mut connection.request, pieces, connection.port as u32);
         pieces.fields.start_in_line();
         connection.reading = reading::FIELDS;
         connection.is_http = true;

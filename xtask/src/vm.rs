@@ -138,7 +138,11 @@ fn payloads() -> Result<(PathBuf, Vec<Payload>)> {
         command::run(&mut command::cargo(["build", "--release", "--package", "truth"])?)?;
         let truth = paths::target()?.join("release/vigie-truth");
         let place = vigie.to_string_lossy();
-        payloads.push(Payload::new("truth", &truth, &["--vigie", &place, "--core", "--json"]));
+        payloads.push(Payload::new(
+            "truth",
+            &truth,
+            &["--vigie", &place, "--core", "--time-tolerance", "0.10", "--json"],
+        ));
     }
     Ok((vigie, payloads))
 }
