@@ -81,16 +81,17 @@ fn usual_head(connection: &mut Connection, count: u64) -> u64 {
     let length = message.copy(0, if count < WINDOW as u64 { count } else { WINDOW as u64 });
     let end = vigie_scan_response(length);
     match PARSED.get(0) {
-        Some(parsed) if end != 0 => take_head(connection, &parsed.head, end, count),
+        Some(parsed) if end != 0 => take_head(connection, &parsed.head, 0, end, count),
         _ => 0,
     }
 }
 
-/// Takes what a head says that ended at `end`, and the body that follows it. Says up to which byte that is.
+/// Takes what a head says whose last part goes from byte `at` to `end`, and the body that follows it. Says up to which byte
+/// that is.
 #[inline(always)]
-fn take_head(connection: &mut Connection, head: &Head, end: u64, count: u64) -> u64 {
+fn take_head(connection: &mut Connection, head: &Head, at: u64, end: u64, count: u64) -> u64 {
     let status = head.status as u16;
-    connection.response_bytes += end;
+    connection.response_bytes += end - at;
     // 1xx is not the answer (RFC 9110, 15.2), but for 101.
     if status < 200 && status != 101 {
         connection.stage = stage::OPEN;
@@ -222,7 +223,7 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
         if end != 0
             && let Some(parsed) = PARSED.get(0)
         {
-            return take_part(connection, &parsed.head, at, end, count);
+            return take_head(connection, &parsed.head, at, at + end, count);
         }
         pieces.response.start();
         connection.stage = stage::HEAD;
@@ -234,19 +235,13 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
             connection.status = pieces.response.head().status as u16;
             at + taken
         }
-        Step::Done => take_part(connection, pieces.response.head(), at, taken, count),
+        Step::Done => take_head(connection, pieces.response.head(), at, at + taken, count),
         Step::Bad => {
             lost(Lost::Unmatched);
             connection.stage = stage::OPAQUE;
             count
         }
     }
-}
-
-/// As [`take_head`], for a head that begins, or goes on, at byte `at`, and whose part there is `length` bytes long.
-#[inline(always)]
-fn take_part(connection: &mut Connection, head: &Head, at: u64, length: u64, count: u64) -> u64 {
-    at + take_head(connection, head, length, count - at)
 }
 
 /// The next of the requests that wait becomes the one that is being answered. `false`: there is none.
