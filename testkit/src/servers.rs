@@ -219,7 +219,12 @@ impl Vigie {
     /// A scrape that fits, or the last one after two seconds, whatever it says then: a server's last system call may
     /// return after its client has read the response.
     pub fn settled(&self, fits: impl Fn(&Scrape) -> bool) -> Result<Scrape> {
-        let end = Instant::now() + SETTLE_TIMEOUT;
+        self.settled_within(SETTLE_TIMEOUT, fits)
+    }
+
+    /// The same with another limit, for servers that have to notice first that a client has gone.
+    pub fn settled_within(&self, limit: Duration, fits: impl Fn(&Scrape) -> bool) -> Result<Scrape> {
+        let end = Instant::now() + limit;
         loop {
             let scrape = self.scrape()?;
             if fits(&scrape) || Instant::now() > end {

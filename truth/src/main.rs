@@ -16,6 +16,7 @@ use clap::Parser;
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use testkit::host::Host;
 use testkit::{Scrape, TempDir, vigie};
 
 /// Runs the rows, and compares what clients and servers know with what Vigie says.
@@ -61,6 +62,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(port) = arguments.serve_starved {
         return rows::serve_starved(port).map(|()| true);
     }
+    let _host = Host::beside_others()?;
     let directory = TempDir::new()?;
     let config = directory.write("vigie.yml", config()?.as_bytes())?;
     let config = config.to_str().context("a temporary directory that is not UTF-8")?;

@@ -22,6 +22,14 @@ pub fn peek(stream: &TcpStream, size: usize) -> Result<usize> {
     stream.peek(&mut vec![0; size]).context("peeking")
 }
 
+/// `recv` with `MSG_WAITALL`: one call for this many bytes, however they come.
+pub fn read_all(stream: &TcpStream, size: usize) -> Result<usize> {
+    let mut buffer = vec![0_u8; size];
+    // SAFETY: the buffer has room for `size` bytes.
+    let got = unsafe { libc::recv(stream.as_raw_fd(), buffer.as_mut_ptr().cast(), size, libc::MSG_WAITALL) };
+    length(got, "recv")
+}
+
 /// `recvmsg` into these buffers.
 pub fn recvmsg(stream: &TcpStream, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
     let mut message = message(buffers.as_mut_ptr().cast(), buffers.len());

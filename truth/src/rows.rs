@@ -1,6 +1,7 @@
 //! The rows, in groups.
 
 mod aborts;
+mod addresses;
 mod bodies;
 mod framing;
 mod garbage;
@@ -11,6 +12,7 @@ mod reading;
 mod sending;
 mod splitting;
 mod starved;
+mod syntax;
 mod targets;
 mod upgrades;
 mod waiting;
@@ -47,10 +49,11 @@ pub struct Group {
     pub rows: &'static [Row],
 }
 
-pub const GROUPS: [Group; 14] = [
+pub const GROUPS: [Group; 16] = [
     splitting::GROUP,
     targets::GROUP,
     framing::GROUP,
+    syntax::GROUP,
     pipelining::GROUP,
     bodies::GROUP,
     sending::GROUP,
@@ -60,6 +63,7 @@ pub const GROUPS: [Group; 14] = [
     upgrades::GROUP,
     aborts::GROUP,
     many::GROUP,
+    addresses::GROUP,
     garbage::GROUP,
     long_lived::GROUP,
 ];

@@ -4,13 +4,9 @@ use crate::peer::{OK, put, take};
 use anyhow::{Context as _, Result};
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-use testkit::{Client, CountKey, Response, Vigie};
-
-/// How soon a request has to be counted while its connection stays idle.
-const AT_ONCE: Duration = Duration::from_secs(1);
+use testkit::{Client, CountKey, Response, Scrape, Vigie};
 
 /// What is true of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,7 +23,8 @@ pub struct Truth {
 pub struct Run<'a> {
     vigie: &'a Vigie,
     listener: TcpListener,
-    port: u16,
+    /// Where clients find the server.
+    address: SocketAddr,
     truth: Truth,
     late: Option<String>,
     kept: Vec<Box<dyn Any + Send>>,
@@ -73,11 +70,11 @@ impl Finished {
 impl<'a> Run<'a> {
     pub fn new(vigie: &'a Vigie) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening")?;
-        let port = listener.local_addr()?.port();
+        let address = listener.local_addr()?;
         Ok(Self {
             vigie,
             listener,
-            port,
+            address,
             truth: Truth::default(),
             late: None,
             kept: Vec::new(),
@@ -87,25 +84,35 @@ impl<'a> Run<'a> {
     pub fn finish(mut self) -> Finished {
         self.kept.push(Box::new(self.listener));
         Finished {
-            port: self.port,
+            port: self.address.port(),
             truth: self.truth,
             late: self.late,
             _kept: self.kept,
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
-    }
-
     /// For a row whose server is another process.
     pub fn serve_elsewhere(&mut self, port: u16) {
-        self.port = port;
+        self.address.set_port(port);
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// For a row about addresses: where the server listens, and where clients find it. The port of a listener for IPv6 alone has
+    /// to be this run's: one that the kernel chooses may be another run's for IPv4.
+    pub fn listen_on(&mut self, listen: SocketAddr, connect: IpAddr) -> Result<()> {
+        let listener = TcpListener::bind(listen).context("listening")?;
+        self.address = SocketAddr::new(connect, listener.local_addr()?.port());
+        let old = std::mem::replace(&mut self.listener, listener);
+        self.keep(old);
+        Ok(())
     }
 
     /// A connection, not yet accepted.
     pub fn connect(&self) -> Result<Client> {
-        Client::connect(self.address()).context("connecting")
+        Client::connect(self.address).context("connecting")
     }
 
     /// Accepts the oldest connection.
@@ -175,18 +182,13 @@ impl<'a> Run<'a> {
         self.exchange((client, server), (path, "GET"), &crate::peer::get(path), OK)
     }
 
-    /// Waits until Vigie has counted everything so far, while the connections stay as they are.
+    /// Waits a little until Vigie has counted everything so far, while the connections stay as they are.
     pub fn visible_at_once(&mut self) -> Result<()> {
-        let end = Instant::now() + AT_ONCE;
-        loop {
-            let Some(difference) = self.truth.difference(&self.vigie.scrape()?, self.port) else {
-                return Ok(());
-            };
-            if Instant::now() > end {
-                self.late.get_or_insert(difference);
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(10));
+        let is_right = |scrape: &Scrape| self.truth.difference(scrape, self.port()).is_none();
+        let scrape = self.vigie.settled(is_right)?;
+        if let Some(difference) = self.truth.difference(&scrape, self.port()) {
+            self.late.get_or_insert(difference);
         }
+        Ok(())
     }
 }

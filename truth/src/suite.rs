@@ -9,15 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 use testkit::{Scrape, Vigie};
 
 /// A count must be right in all of them, a time in one.
 const RUNS: usize = 3;
 /// How many rows that wait run beside each other.
 const THREADS: usize = 6;
-/// A server's last call may return after its client has read the answer, and only then does Vigie count it.
-const SETTLE: Duration = Duration::from_secs(3);
 
 /// Which rows to run.
 #[derive(Debug)]
@@ -92,21 +89,9 @@ pub fn run(vigie: &Vigie, choice: &Choice, tolerance: f64) -> Result<(Vec<Line>,
             task.run(vigie);
         }
     }
-    let scrape = settled(vigie, &tasks)?;
+    let scrape = vigie.settled(|scrape| tasks.iter().all(|task| task.counts_fit(scrape)))?;
     let lines = tasks.iter().map(|task| task.line(&scrape, tolerance));
     Ok((lines.collect(), scrape))
-}
-
-/// A scrape in which all counts are right, or the last one after a while.
-fn settled(vigie: &Vigie, tasks: &[Task]) -> Result<Scrape> {
-    let end = Instant::now() + SETTLE;
-    loop {
-        let scrape = vigie.scrape()?;
-        if Instant::now() > end || tasks.iter().all(|task| task.counts_fit(&scrape)) {
-            return Ok(scrape);
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
 }
 
 // === impl Task ===

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use targets::Target;
+use testkit::host::Host;
 use testkit::{Vigie, vigie};
 
 /// How many clients there are at any time.
@@ -67,6 +68,7 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
         "seed {seed}: {:.1} minutes of {CLIENTS} clients",
         duration.as_secs_f64() / 60.0
     );
+    let _host = Host::beside_others()?;
     let targets = targets::start(tools)?;
     let vigie = vigie(&paths::target()?.join("release/vigie"), &[])?;
     let mut tallies = vec![clients::warm_up(&targets)?];

@@ -14,6 +14,7 @@ pub const GROUP: Group = Group {
         waiting("body 0.5 s after its head", late_body),
         row("body of 50 MB", large_body),
         waiting("answer before the end of the body", early_answer),
+        row("413, and closed with the body unread", unread_body),
         row("body after the answer, like a request line", stray_body),
         row("body that looks like requests", body_of_requests),
         row("chunks that look like requests", chunks_of_requests),
@@ -142,4 +143,23 @@ fn send_pieces(run: &mut Run<'_>, client: &mut Client, server: &TcpStream, path:
     let response = client.read_response("POST")?;
     run.client_saw(path, "POST", &response);
     run.small(client, server, path)
+}
+
+/// The server's close is a reset: there is something that it has not read.
+fn unread_body(run: &mut Run<'_>) -> Result<()> {
+    for _ in 0..3 {
+        let (mut client, server) = run.pair()?;
+        let head = b"POST /body/unread HTTP/1.1\r\nHost: truth\r\nContent-Length: 1000000\r\n\r\n";
+        client.send_raw(head)?;
+        take(&server, head.len())?;
+        client.send_raw(&[b'u'; 20_000])?;
+        put(
+            &server,
+            b"HTTP/1.1 413 Too Much\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
+        )?;
+        let response = client.read_response("POST")?;
+        drop(server);
+        run.client_saw("/body/unread", "POST", &response);
+    }
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Several requests before the first answer.
 
 use super::{Group, row, waiting};
-use crate::peer::{get, pause, put, response, take};
+use crate::peer::{get, pause, put, request, response, take};
 use crate::run::Run;
 use anyhow::{Result, ensure};
+use std::io::Read as _;
 use std::time::Instant;
 
 pub const GROUP: Group = Group {
@@ -14,6 +15,10 @@ pub const GROUP: Group = Group {
         row("3 requests cut in two, at every byte", cut_requests),
         waiting("POSTs and GETs in one segment", mixed),
         row("POSTs and GETs cut in two, at every byte", cut_mixed),
+        row("30 requests in one segment", thirty),
+        row("answers without bodies, in one write", without_bodies),
+        waiting("second request read after the first answer", behind_first),
+        waiting("8 segments before the first read", many_segments),
         waiting("a second request during the first's answer", during_answer),
     ],
 };
@@ -196,6 +201,87 @@ fn during_answer(run: &mut Run<'_>) -> Result<()> {
     put(&server, &response(201, "second"))?;
     let answer = client.read_response("GET")?;
     run.answered("/during/second", "GET", answer.status, second_start, answer.end);
+    run.keep((client, server));
+    Ok(())
+}
+
+fn thirty(run: &mut Run<'_>) -> Result<()> {
+    let (mut client, server) = run.pair()?;
+    let statuses = [200, 201, 202, 400, 500];
+    let requests = get("/pipeline/thirty").repeat(30);
+    let start = Instant::now();
+    client.send_raw(&requests)?;
+    take(&server, requests.len())?;
+    for status in statuses.iter().cycle().take(30) {
+        put(&server, &response(*status, "one of many"))?;
+        let answer = client.read_response("GET")?;
+        run.answered("/pipeline/thirty", "GET", answer.status, start, answer.end);
+    }
+    run.visible_at_once()?;
+    run.keep((client, server));
+    Ok(())
+}
+
+/// Which answer has a body depends on the request that it is for.
+fn without_bodies(run: &mut Run<'_>) -> Result<()> {
+    let (mut client, server) = run.pair()?;
+    let exchanges: [(&str, &[u8]); 5] = [
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n"),
+        ("GET", b"HTTP/1.1 201 OK\r\nContent-Length: 5\r\n\r\nhello"),
+        ("PUT", b"HTTP/1.1 204 OK\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ("GET", b"HTTP/1.1 304 OK\r\nContent-Length: 50\r\n\r\n"),
+    ];
+    let path = "/pipeline/bodiless";
+    let requests: Vec<u8> = exchanges.iter().flat_map(|(method, _)| request(method, path)).collect();
+    let answers: Vec<u8> = exchanges.iter().flat_map(|(_, answer)| answer.to_vec()).collect();
+    let start = Instant::now();
+    client.send_raw(&requests)?;
+    take(&server, requests.len())?;
+    put(&server, &answers)?;
+    for (method, _) in exchanges {
+        let answer = client.read_response(method)?;
+        run.answered(path, method, answer.status, start, answer.end);
+    }
+    run.visible_at_once()?;
+    run.keep((client, server));
+    Ok(())
+}
+
+/// Both requests are in the socket at once. The second is read, with a buffer for one, when the first is answered: it has
+/// waited since it was sent.
+fn behind_first(run: &mut Run<'_>) -> Result<()> {
+    let (mut client, mut server) = run.pair()?;
+    let parts = gets(&[("/behind/first", 200), ("/behind/second", 201)]);
+    let start = Instant::now();
+    client.send_raw(&joined(&parts))?;
+    for part in &parts {
+        server.read_exact(&mut vec![0; part.request.len()])?;
+        pause(100);
+        put(&server, &response(part.status, part.handler))?;
+        let answer = client.read_response("GET")?;
+        run.answered(part.handler, "GET", answer.status, start, answer.end);
+    }
+    run.keep((client, server));
+    Ok(())
+}
+
+/// Each request has waited since its own first byte came, though one read takes them all.
+fn many_segments(run: &mut Run<'_>) -> Result<()> {
+    let (mut client, server) = run.pair()?;
+    let request = get("/segments/many");
+    let mut starts = Vec::new();
+    for _ in 0..8 {
+        starts.push(Instant::now());
+        client.send_raw(&request)?;
+        pause(40);
+    }
+    take(&server, request.len() * starts.len())?;
+    for start in starts {
+        put(&server, &response(200, "at last"))?;
+        let answer = client.read_response("GET")?;
+        run.answered("/segments/many", "GET", answer.status, start, answer.end);
+    }
     run.keep((client, server));
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! How a server reads.
 
-use super::{Group, row};
-use crate::peer::{OK, put, take};
+use super::{Group, row, waiting};
+use crate::peer::{OK, pause, put, take};
 use crate::raw;
 use crate::run::Run;
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use std::fs::File;
 use std::io::{IoSliceMut, Read as _, Write as _};
 use std::net::TcpStream;
+use std::thread;
 
 pub const GROUP: Group = Group {
     title: "ways to read",
@@ -15,6 +16,8 @@ pub const GROUP: Group = Group {
         row("read one byte at a time", one_byte),
         row("MSG_PEEK first", peek),
         row("MSG_PEEK growing, then read in two", peek_growing),
+        waiting("MSG_WAITALL over three segments", wait_all),
+        row("read by one thread, answered by another", two_threads),
         row("read and write", read_write),
         row("readv, 7 bytes each", readv),
         row("recvmsg, 7 bytes each", recvmsg),
@@ -103,4 +106,32 @@ fn readv(run: &mut Run<'_>) -> Result<()> {
 
 fn recvmsg(run: &mut Run<'_>) -> Result<()> {
     each(run, |server| read_small(server, raw::recvmsg))
+}
+
+/// One call reads what comes in three segments: the request began with the first.
+fn wait_all(run: &mut Run<'_>) -> Result<()> {
+    let (mut client, server) = run.pair()?;
+    let reader = thread::spawn(move || -> Result<_> {
+        let got = raw::read_all(&server, REQUEST.len())?;
+        ensure!(got == REQUEST.len(), "{got} bytes were read");
+        put(&server, OK)?;
+        Ok(server)
+    });
+    for (index, piece) in REQUEST.chunks(REQUEST.len().div_ceil(3)).enumerate() {
+        pause(if index == 0 { 0 } else { 50 });
+        client.send_raw(piece)?;
+    }
+    let response = client.read_response("POST")?;
+    run.client_saw("/reads/{id}/all", "POST", &response);
+    let server = reader.join().map_err(|_| anyhow!("the server panicked"))??;
+    run.keep((client, server));
+    Ok(())
+}
+
+fn two_threads(run: &mut Run<'_>) -> Result<()> {
+    each(run, |server| {
+        let reader = thread::scope(|scope| scope.spawn(|| take(server, REQUEST.len())).join());
+        let got = reader.map_err(|_| anyhow!("the reader panicked"))??;
+        Ok(got.len())
+    })
 }

@@ -7,7 +7,7 @@ use crate::raw;
 use crate::run::Run;
 use anyhow::{Result, anyhow, ensure};
 use std::fs::File;
-use std::io::{IoSlice, Read as _, Write as _};
+use std::io::{ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +23,9 @@ pub const GROUP: Group = Group {
         row("response byte by byte", byte_by_byte),
         waiting("2 MiB by sendfile", by_sendfile),
         waiting("2 MiB by splice", by_splice),
+        waiting("chunk by sendfile", chunk_by_sendfile),
+        waiting("chunk of 1 MB, its end 0.1 s later", large_chunk),
+        waiting("non-blocking, as there is room", non_blocking),
         row("writev and sendmsg, 7 bytes each", small_buffers),
         waiting("client that reads 0.3 s later", late_reader),
         waiting("client that reads 8 MB slowly", slow_reader),
@@ -199,6 +202,81 @@ fn slow_reader(run: &mut Run<'_>) -> Result<()> {
         sender.join().map_err(|_| anyhow!("the server panicked"))?
     })?;
     run.answered("/readers/slow", "GET", 200, start, end);
+    run.keep((client, server));
+    Ok(())
+}
+
+/// Head, size and end of the chunk by write, what is in it by a call that has no buffer.
+fn chunk_by_sendfile(run: &mut Run<'_>) -> Result<()> {
+    const SIZE: usize = 20_000;
+    let (mut client, server) = run.pair()?;
+    let file = raw::memory_file(&b"HTTP/1.1 500 Not\r\n\r\n".repeat(SIZE / 20))?;
+    ask(&mut client, &server, "/sends/chunk")?;
+    put(
+        &server,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4E20\r\n",
+    )?;
+    raw::sendfile(&server, &file, SIZE)?;
+    pause(50);
+    put(&server, b"\r\n0\r\n\r\n")?;
+    let response = client.read_response("GET")?;
+    ensure!(response.body.len() == SIZE, "{} bytes of body", response.body.len());
+    run.client_saw("/sends/chunk", "GET", &response);
+    run.visible_at_once()?;
+    run.keep((client, server));
+    Ok(())
+}
+
+fn large_chunk(run: &mut Run<'_>) -> Result<()> {
+    const SIZE: usize = 1 << 20;
+    let (mut client, server) = run.pair()?;
+    ask(&mut client, &server, "/sends/large")?;
+    let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n".to_vec();
+    answer.resize(answer.len() + SIZE, b'0');
+    let response = thread::scope(|scope| -> Result<_> {
+        let sender = scope.spawn(|| -> Result<()> {
+            put(&server, &answer)?;
+            pause(100);
+            put(&server, b"\r\n0\r\n\r\n").map(drop)
+        });
+        let response = client.read_response("GET")?;
+        sender.join().map_err(|_| anyhow!("the server panicked"))??;
+        Ok(response)
+    })?;
+    run.client_saw("/sends/large", "GET", &response);
+    run.visible_at_once()?;
+    run.keep((client, server));
+    Ok(())
+}
+
+/// A server that gives the kernel what there is room for, and tries again. The client begins to read after 0.1 s: the
+/// server's clock.
+fn non_blocking(run: &mut Run<'_>) -> Result<()> {
+    const SIZE: usize = 2_000_000;
+    let (mut client, mut server) = run.pair()?;
+    limit_send_buffer(&server, 128 * 1024)?;
+    let start = ask(&mut client, &server, "/sends/nonblocking")?;
+    server.set_nonblocking(true)?;
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + SIZE, b'n');
+    let (end, status) = thread::scope(|scope| -> Result<_> {
+        let sender = scope.spawn(|| -> Result<Instant> {
+            let mut left = &answer[..];
+            while !left.is_empty() {
+                match server.write(left) {
+                    Ok(count) => left = &left[count..],
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(Instant::now())
+        });
+        pause(100);
+        let response = client.read_response("GET")?;
+        let end = sender.join().map_err(|_| anyhow!("the server panicked"))??;
+        Ok((end, response.status))
+    })?;
+    run.answered("/sends/nonblocking", "GET", status, start, end);
     run.keep((client, server));
     Ok(())
 }

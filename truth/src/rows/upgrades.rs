@@ -1,7 +1,7 @@
 //! A connection that stops being HTTP.
 
-use super::{Group, waiting};
-use crate::peer::{OK, get, pause, put, take};
+use super::{Group, row, waiting};
+use crate::peer::{OK, get, pause, put, request, response, take};
 use crate::run::Run;
 use anyhow::Result;
 
@@ -11,6 +11,8 @@ pub const GROUP: Group = Group {
         waiting("101: the handshake counts", handshake),
         waiting("frames that look like HTTP do not", frames),
         waiting("frames in the handshake's segments do not", frames_at_once),
+        row("upgrade refused: still HTTP", refused_upgrade),
+        row("CONNECT refused: still HTTP", refused_connect),
     ],
 };
 
@@ -73,6 +75,35 @@ fn frames_at_once(run: &mut Run<'_>) -> Result<()> {
     pause(50);
     put(&server, OK)?;
     run.visible_at_once()?;
+    run.keep((client, server));
+    Ok(())
+}
+
+/// The server answers as if nobody had asked for it.
+fn refused_upgrade(run: &mut Run<'_>) -> Result<()> {
+    let (mut client, server) = run.pair()?;
+    let path = "/upgrades/refused";
+    for _ in 0..2 {
+        run.exchange((&mut client, &server), (path, "GET"), &upgrade(path), OK)?;
+        run.small(&mut client, &server, path)?;
+    }
+    run.keep((client, server));
+    Ok(())
+}
+
+fn refused_connect(run: &mut Run<'_>) -> Result<()> {
+    let (mut client, server) = run.pair()?;
+    let target = "refused.example:443";
+    for _ in 0..2 {
+        let answer = response(407, "who are you?");
+        run.exchange(
+            (&mut client, &server),
+            (target, "CONNECT"),
+            &request("CONNECT", target),
+            &answer,
+        )?;
+        run.small(&mut client, &server, "/upgrades/other")?;
+    }
     run.keep((client, server));
     Ok(())
 }

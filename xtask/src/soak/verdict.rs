@@ -4,8 +4,7 @@ use super::clients::Tally;
 use super::targets::Target;
 use anyhow::Result;
 use std::collections::BTreeSet;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use testkit::{CountKey, Counts, Scrape, Vigie};
 
 const ABORTED: &str = "http_requests_aborted_total";
@@ -14,14 +13,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// A scrape in which all counts are right, or the last one after a while.
 pub fn settled(vigie: &Vigie, targets: &[Target], tally: &Tally) -> Result<Scrape> {
-    let end = Instant::now() + SETTLE;
-    loop {
-        let scrape = vigie.scrape()?;
-        if Instant::now() > end || counts(targets, tally, &scrape).is_empty() {
-            return Ok(scrape);
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+    vigie.settled_within(SETTLE, |scrape| counts(targets, tally, scrape).is_empty())
 }
 
 /// Every count that differs, and everything that no client expected.
