@@ -20,6 +20,8 @@ pub struct Request {
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Whether the body leaves in a write call of its own, behind the one of the head, as many clients do it.
+    pub is_body_apart: bool,
 }
 
 impl Request {
@@ -29,6 +31,7 @@ impl Request {
             path: path.into(),
             headers: Vec::new(),
             body: Vec::new(),
+            is_body_apart: false,
         }
     }
 
@@ -43,6 +46,32 @@ impl Request {
         }
     }
 
+    pub fn put(path: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            body: body.into(),
+            ..Self::new("PUT", path)
+        }
+    }
+
+    /// Replaces the body by the same one in chunks of this size, each framed as HTTP/1.1 wants it.
+    pub fn in_chunks_of(mut self, size: usize) -> Self {
+        let mut framed = Vec::new();
+        for chunk in self.body.chunks(size) {
+            framed.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            framed.extend_from_slice(chunk);
+            framed.extend_from_slice(b"\r\n");
+        }
+        framed.extend_from_slice(b"0\r\n\r\n");
+        self.body = framed;
+        self.header("transfer-encoding", "chunked")
+    }
+
+    /// Lets the body leave in a write call of its own.
+    pub fn body_apart(mut self) -> Self {
+        self.is_body_apart = true;
+        self
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -54,7 +83,7 @@ impl Request {
         self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
-    fn write_to(&self, host: &str, out: &mut Vec<u8>) {
+    fn write_head_to(&self, host: &str, out: &mut Vec<u8>) {
         for part in [&self.method, " ", &self.path, " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
@@ -74,7 +103,6 @@ impl Request {
             header("content-length", &self.body.len().to_string());
         }
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.body);
     }
 }
 
@@ -110,14 +138,19 @@ impl Client {
         })
     }
 
-    /// Sends head and body in one write call, then reads the whole response.
+    /// Sends head and body in one write call, or in two if the request says so, then reads the whole response.
     ///
     /// Any error closes the connection for good: nothing is retried.
     pub fn send(&mut self, request: &Request) -> io::Result<Response> {
         let mut output = std::mem::take(&mut self.output);
         output.clear();
-        request.write_to(&self.host, &mut output);
-        let sent = self.send_raw(&output);
+        request.write_head_to(&self.host, &mut output);
+        let sent = if request.is_body_apart {
+            self.send_raw(&output).and_then(|()| self.send_raw(&request.body))
+        } else {
+            output.extend_from_slice(&request.body);
+            self.send_raw(&output)
+        };
         self.output = output;
         sent?;
         self.read_response(&request.method)

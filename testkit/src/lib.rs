@@ -9,6 +9,7 @@ pub mod load;
 pub mod namespace;
 pub mod process;
 pub mod random;
+pub mod schedule;
 pub mod scrape;
 pub mod servers;
 pub mod socket;

@@ -9,9 +9,10 @@ pub use records::{Record, Records};
 pub use stages::run_stages;
 
 use crate::http::{Client, Request};
+use crate::schedule::waited_for_cpu;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One planned request, with what a correct observer must say about it.
 #[derive(Clone, Debug)]
@@ -37,8 +38,12 @@ fn connection(slot: &mut Option<Client>, address: SocketAddr) -> io::Result<&mut
 /// Sends once. Whatever goes wrong becomes a record of status 0.
 fn fire(client: &mut Client, shot: Shot) -> Record {
     let begin = Instant::now();
+    let before = waited_for_cpu();
     match client.send(&shot.request) {
-        Ok(response) => record(shot, response.status, response.start, response.end),
+        Ok(response) => Record {
+            waited: waited_for_cpu() - before,
+            ..record(shot, response.status, response.start, response.end)
+        },
         Err(_) => failed(shot, begin),
     }
 }
@@ -55,6 +60,7 @@ fn record(shot: Shot, status: u16, start: Instant, end: Instant) -> Record {
         status,
         start,
         end,
+        waited: Duration::ZERO,
         expected: shot.expected,
     }
 }

@@ -6,15 +6,12 @@ mod report;
 mod servers;
 
 use crate::setup::Tools;
-use crate::{command, paths};
+use crate::{command, paths, stop};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use compare::Comparison;
 use progress::Progress;
 use servers::Servers;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -47,7 +44,7 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     command::run(&mut command::cargo(["build", "--release", "--package", "vigie"])?)?;
     let vigie = paths::target()?.join("release/vigie");
 
-    let stop = stop_flag().context("cannot wait for signals")?;
+    let stop = stop::on_signal()?;
     let servers = Servers::start(&tools.python, &vigie, options.port)?;
     report::servers(&servers);
 
@@ -81,16 +78,6 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     }
     report::goes_on(&servers, BACKGROUND_USERS);
     go_on(&servers, &stop)
-}
-
-/// Set by the first SIGINT or SIGTERM; the second one ends the program at once.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }
 
 /// A light load until `stop`, or until a server has ended.

@@ -9,6 +9,7 @@ mod process;
 mod servers;
 mod setup;
 mod soak;
+mod stop;
 mod test;
 mod truth;
 mod vm;

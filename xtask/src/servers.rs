@@ -17,10 +17,11 @@ mod verdict;
 mod version;
 mod watched;
 
-use crate::{command, document, paths, setup};
+use crate::{command, document, paths, setup, stop};
 use anyhow::{Result, bail, ensure};
 use catalogue::{ROWS, Row};
 use clap::Args;
+use std::sync::atomic::Ordering;
 
 /// The flags of `cargo xtask servers`.
 #[derive(Args, Debug)]
@@ -69,10 +70,15 @@ pub fn run(options: &Options) -> Result<()> {
         vigie: paths::target()?.join("release/vigie"),
         tools,
         requests: options.requests as usize,
+        stop: stop::on_signal()?,
     };
     let mut lines = Vec::new();
     for row in rows {
         lines.extend(report::progress(row, || bench.measure(row)));
+        ensure!(
+            !bench.stop.load(Ordering::Relaxed),
+            "stopped before all rows were measured"
+        );
     }
     report::show(&lines);
     if options.write {

@@ -54,18 +54,45 @@ fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
     let httparse::Status::Complete(start) = head.parse(bytes).ok()? else {
         return None;
     };
-    let length = head
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|header| str::from_utf8(header.value).ok()?.parse().ok())
-        .unwrap_or(0);
+    let header = |name: &str| {
+        let found = head
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))?;
+        str::from_utf8(found.value).ok()
+    };
+    let (body, length) = if header("transfer-encoding") == Some("chunked") {
+        chunked(&bytes[start..])?
+    } else {
+        let length = header("content-length").map_or(Some(0), |text| text.parse().ok())?;
+        (bytes.get(start..start + length)?.to_owned(), length)
+    };
     let request = Request {
         method: head.method?.to_owned(),
         path: head.path?.split('?').next()?.to_owned(),
-        body: bytes.get(start..start + length)?.to_owned(),
+        body,
     };
     Some((request, start + length))
+}
+
+/// A body in chunks, and how many bytes it takes with their framing. It may have no trailers.
+fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let mut body = Vec::new();
+    let mut at = 0;
+    loop {
+        let httparse::Status::Complete((start, size)) = httparse::parse_chunk_size(&bytes[at..]).ok()? else {
+            return None;
+        };
+        let (start, size) = (at + start, usize::try_from(size).ok()?);
+        body.extend_from_slice(bytes.get(start..start + size)?);
+        at = start + size + 2;
+        if at > bytes.len() {
+            return None;
+        }
+        if size == 0 {
+            return Some((body, at));
+        }
+    }
 }
 
 async fn answer(request: Request) -> Vec<u8> {

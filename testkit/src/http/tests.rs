@@ -74,12 +74,30 @@ fn sends_head_and_body_in_one_piece() {
 }
 
 #[test]
+fn a_body_can_leave_apart_and_in_chunks() {
+    let (mut client, thread) = server(|mut stream| {
+        let head = read_head(&mut stream);
+        assert!(head.ends_with("transfer-encoding: chunked\r\n\r\n"), "{head}");
+        assert!(!head.contains("content-length"), "{head}");
+        let mut body = [0; 20];
+        stream.read_exact(&mut body).unwrap();
+        assert_eq!(body, *b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+    });
+    let request = Request::post("/", "abcde").in_chunks_of(3).body_apart();
+    assert_eq!(client.send(&request).unwrap().status, 200);
+    thread.join().unwrap();
+}
+
+#[test]
 fn an_empty_post_has_a_length_and_a_get_has_none() {
     let mut out = Vec::new();
-    Request::post("/", "").write_to("h", &mut out);
+    Request::post("/", "").write_head_to("h", &mut out);
     assert_eq!(out, b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n");
     out.clear();
-    Request::get("/").header("Host", "other").write_to("h", &mut out);
+    Request::get("/").header("Host", "other").write_head_to("h", &mut out);
     assert_eq!(out, b"GET / HTTP/1.1\r\nHost: other\r\n\r\n");
 }
 

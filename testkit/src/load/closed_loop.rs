@@ -18,16 +18,18 @@ pub fn closed_loop(
     keep_alive: bool,
     next: impl Fn(usize, usize) -> Shot + Sync,
 ) -> Result<Records> {
+    let next = |thread, index| Some(next(thread, index));
     shared_loop(address, threads, threads * per_thread, keep_alive, next)
 }
 
-/// Same as [`closed_loop`], with the number of all requests: the threads share them as evenly as they can.
+/// Same as [`closed_loop`], with the number of all requests: the threads share them as evenly as they can. A thread for
+/// which `next` has nothing sends no more.
 pub fn shared_loop(
     address: SocketAddr,
     threads: usize,
     total: usize,
     keep_alive: bool,
-    next: impl Fn(usize, usize) -> Shot + Sync,
+    next: impl Fn(usize, usize) -> Option<Shot> + Sync,
 ) -> Result<Records> {
     let next = &next;
     let share = |thread: usize| total / threads + usize::from(thread < total % threads);
@@ -45,11 +47,18 @@ pub fn shared_loop(
     })
 }
 
-fn run(address: SocketAddr, count: usize, keep_alive: bool, next: impl Fn(usize) -> Shot) -> Result<Vec<Record>> {
+fn run(
+    address: SocketAddr,
+    count: usize,
+    keep_alive: bool,
+    next: impl Fn(usize) -> Option<Shot>,
+) -> Result<Vec<Record>> {
     let mut records = Vec::with_capacity(count);
     let mut kept: Option<Client> = None;
     for index in 0..count {
-        let mut shot = next(index);
+        let Some(mut shot) = next(index) else {
+            break;
+        };
         if !keep_alive {
             kept = None;
             if !shot.request.has_header("connection") {

@@ -2,7 +2,7 @@
 
 use crate::Counts;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One finished request, on the client's clock.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Record {
     pub start: Instant,
     /// Right after the read that returned the response's last byte.
     pub end: Instant,
+    /// How long the client's own thread waited for a CPU meanwhile, which is no part of what the server did.
+    pub waited: Duration,
     pub expected: Option<u16>,
 }
 

@@ -95,13 +95,16 @@ fn the_threads_share_a_number_that_they_do_not_divide() {
     let seen = std::sync::Mutex::new(Vec::new());
     let records = shared_loop(server.address, 3, 11, true, |thread, index| {
         seen.lock().unwrap().push((thread, index));
-        shot("a")
+        Some(shot("a"))
     })
     .unwrap();
     assert_eq!(records.len(), 11);
     assert_eq!(server.requests.load(Ordering::Relaxed), 11);
     let shares = [0, 1, 2].map(|thread| seen.lock().unwrap().iter().filter(|(of, _)| *of == thread).count());
     assert_eq!(shares, [4, 4, 3]);
+
+    let shortened = shared_loop(server.address, 3, 11, true, |_, index| (index < 2).then(|| shot("a"))).unwrap();
+    assert_eq!(shortened.len(), 6);
 }
 
 #[test]
@@ -250,6 +253,7 @@ fn times_leave_transport_errors_out() {
         status,
         start,
         end: start + Duration::from_millis(milliseconds),
+        waited: Duration::ZERO,
         expected: None,
     };
     let mut list: Vec<_> = (1..=100).map(|milliseconds| record("a", 200, milliseconds)).collect();

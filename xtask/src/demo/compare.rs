@@ -141,6 +141,7 @@ http_request_duration_seconds_count{port="1",handler="/a",method="GET",status="2
             status,
             start,
             end,
+            waited: Duration::ZERO,
             expected: Some(200),
         }
     }

@@ -41,7 +41,7 @@ impl Mix {
 }
 
 fn mixed(place: usize) -> Shot {
-    match place % 16 {
+    match place % 18 {
         // This is the first request of all: a path that has answered nothing but 404 would have no handler.
         0 => status("GET", 200),
         1 => status("GET", 404),
@@ -55,9 +55,11 @@ fn mixed(place: usize) -> Shot {
         9 => bytes("GET", SIZES[1]),
         10 => bytes("GET", SIZES[2]),
         11 => bytes("HEAD", SIZES[1]),
-        12 => echo("POST", 20),
-        13 => echo("POST", LARGE_BODY),
-        14 => echo("PUT", 3_000),
+        12 => echo(Request::post(ECHO, vec![b'x'; 20])),
+        13 => echo(Request::post(ECHO, vec![b'x'; LARGE_BODY])),
+        14 => echo(Request::post(ECHO, vec![b'x'; 3_000]).in_chunks_of(1_000)),
+        15 => echo(Request::post(ECHO, vec![b'x'; 3_000]).body_apart()),
+        16 => echo(Request::put(ECHO, vec![b'x'; 3_000])),
         _ => shot(NO_HANDLER, Request::get("/missing"), 404),
     }
 }
@@ -78,11 +80,7 @@ fn bytes(method: &str, size: usize) -> Shot {
     shot(BYTES, Request::new(method, format!("/bytes/{size}")), 200)
 }
 
-fn echo(method: &str, size: usize) -> Shot {
-    let request = Request {
-        method: method.to_owned(),
-        ..Request::post("/echo", vec![b'x'; size])
-    };
+fn echo(request: Request) -> Shot {
     shot(ECHO, request.header("content-type", "application/octet-stream"), 200)
 }
 

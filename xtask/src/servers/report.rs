@@ -4,7 +4,7 @@
 
 use super::catalogue::Row;
 use super::measure::CONCURRENCIES;
-use super::verdict::Run;
+use super::verdict::{Difference, Run};
 use super::watched::Side;
 use crate::bench::machine;
 use anyhow::{Error, Result};
@@ -15,8 +15,8 @@ use testkit::table::Table;
 /// Where the table stands in the document.
 pub const START: &str = "<!-- servers: from here on written by `cargo xtask servers --write` -->";
 
-const COLUMNS: [&str; 9] = [
-    "server", "version", "service", "1 client", "16", "128", "µs", "lost", "",
+const COLUMNS: [&str; 10] = [
+    "server", "version", "service", "1 client", "16", "128", "µs", "waited", "lost", "",
 ];
 
 /// One server, as Vigie saw it.
@@ -27,8 +27,8 @@ pub struct Line {
     service: String,
     /// For each of [`CONCURRENCIES`].
     counts: [String; CONCURRENCIES.len()],
-    /// The mean of the clients' durations minus that of Vigie's, in seconds.
-    difference: Option<f64>,
+    /// With one client.
+    difference: Option<Difference>,
     pub lost: String,
     /// All that is wrong.
     pub problems: Vec<String>,
@@ -80,11 +80,13 @@ impl Line {
         self.problems.extend(problems.into_iter().map(with));
     }
 
-    /// Adds the means of durations, client − Vigie, in seconds: the table shows the nearest.
-    pub fn time(&mut self, differences: &[f64], is_right: bool) {
-        self.difference = differences.iter().copied().min_by(|a, b| a.abs().total_cmp(&b.abs()));
-        if !is_right {
-            let list: Vec<String> = differences.iter().map(|seconds| microseconds(*seconds)).collect();
+    /// Adds the means of durations: one run has to be right. The table shows the one that came nearest.
+    pub fn time(&mut self, differences: &[Difference]) {
+        let distance = |difference: &Difference| difference.seconds.abs();
+        let nearest = differences.iter().copied();
+        self.difference = nearest.min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        if !differences.iter().any(Difference::is_right) {
+            let list: Vec<String> = differences.iter().map(|run| microseconds(run.seconds)).collect();
             self.problems
                 .push(format!("mean durations, client − Vigie, µs: {}", list.join(", ")));
         }
@@ -96,9 +98,7 @@ impl Line {
 
     fn cells(&self) -> [String; COLUMNS.len()] {
         let [one, some, many] = self.counts.clone();
-        let difference = self
-            .difference
-            .map_or("-".to_owned(), |seconds| format!("{:.0}", seconds * 1e6));
+        let of = |part: fn(Difference) -> f64| self.difference.map_or("-".to_owned(), |run| microseconds(part(run)));
         let verdict = if self.is_right() { "OK" } else { "FAIL" };
         [
             self.title.clone(),
@@ -107,7 +107,8 @@ impl Line {
             one,
             some,
             many,
-            difference,
+            of(|run| run.seconds),
+            of(|run| run.waited),
             self.lost.clone(),
             verdict.to_owned(),
         ]
@@ -133,7 +134,8 @@ pub fn show(lines: &[Line]) {
     for line in lines {
         table.add(line.cells());
     }
-    println!("\nCounts by handler, method and status, with 1, 16 and 128 clients; µs: mean duration, client − Vigie\n");
+    println!("\nCounts by handler, method and status, with 1, 16 and 128 clients; µs: mean duration, client − Vigie;");
+    println!("waited: how long the client's thread itself waited for a CPU, in µs\n");
     println!("{}", table.render());
     for line in lines {
         for problem in &line.problems {
@@ -145,7 +147,9 @@ pub fn show(lines: &[Line]) {
 /// The table as Markdown.
 pub fn markdown(lines: &[Line]) -> Result<String> {
     let mut text = format!("Machine: {}.\n\n", machine::describe()?);
-    let header = COLUMNS.join(" | ").replace("µs", "client − Vigie, µs");
+    let header = COLUMNS
+        .join(" | ")
+        .replace("µs | waited", "client − Vigie, µs | client waited, µs");
     writeln!(text, "| {header} |\n|{}", "---|".repeat(COLUMNS.len()))?;
     for line in lines {
         let [title, version, service, rest @ ..] = line.cells();
@@ -178,7 +182,7 @@ mod tests {
         assert!(line.is_right());
         line.add(16, run("+1 −0", &["one too many"]));
         line.add(16, run("exact", &[]));
-        assert_eq!((line.cells()[4].as_str(), line.cells()[8].as_str()), ("+1 −0", "FAIL"));
+        assert_eq!((line.cells()[4].as_str(), line.cells()[9].as_str()), ("+1 −0", "FAIL"));
         assert_eq!(line.problems, ["with 16 clients: one too many"]);
     }
 

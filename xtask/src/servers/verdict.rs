@@ -9,6 +9,9 @@ const ABORTED: &str = "http_requests_aborted_total";
 const LOST: &str = "vigie_lost_total";
 const UNREADABLE: &str = "unreadable";
 
+/// The kernel's first port for client sockets, unless it was told otherwise. Our servers' are below.
+const CLIENT_PORTS: u16 = 32_768;
+
 /// What one run says of one side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
@@ -18,10 +21,33 @@ pub struct Run {
     pub problems: Vec<String>,
 }
 
+/// How far the mean of Vigie's durations may be from the mean of the client's, in seconds.
+const TOLERANCE: f64 = 200e-6;
+
+/// How the durations of a run with one client compare, in the mean and in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difference {
+    /// The client's minus Vigie's.
+    pub seconds: f64,
+    /// How long the client's own thread waited for a CPU meanwhile: on a busy machine an answer has long been sent
+    /// when its client gets to read it.
+    pub waited: f64,
+}
+
+// === impl Difference ===
+
+impl Difference {
+    /// Whether Vigie's mean is the client's, or below it by no more than the client's waits explain.
+    pub fn is_right(&self) -> bool {
+        let Self { seconds, waited } = self;
+        (-TOLERANCE..=TOLERANCE + waited).contains(seconds)
+    }
+}
+
 /// Compares what the clients of a run saw with how Vigie's metrics have grown meanwhile.
-pub fn judge(side: &Side, records: &Records, before: &Scrape, after: &Scrape) -> Run {
+pub fn judge(side: &Side, sides: &[Side], records: &Records, before: &Scrape, after: &Scrape) -> Run {
     let mut run = match side.view {
-        View::Counted => counted(side, &records.counts(), before, after),
+        View::Counted => counted(side, sides, &records.counts(), before, after),
         View::Unreadable => unreadable(side, records.len(), before, after),
         View::UnixSocket => unix_socket(side, records.len(), before, after),
     };
@@ -35,7 +61,7 @@ pub fn judge(side: &Side, records: &Records, before: &Scrape, after: &Scrape) ->
     run
 }
 
-fn counted(side: &Side, expected: &Counts, before: &Scrape, after: &Scrape) -> Run {
+fn counted(side: &Side, sides: &[Side], expected: &Counts, before: &Scrape, after: &Scrape) -> Run {
     let seen = growth(&before.requests(side.port), &after.requests(side.port));
     let mut problems: Vec<String> = Vec::new();
     let (mut missing, mut surplus) = (0, 0);
@@ -54,7 +80,7 @@ fn counted(side: &Side, expected: &Counts, before: &Scrape, after: &Scrape) -> R
     } else {
         format!("+{surplus} −{missing}")
     };
-    problems.extend(misnamed(side, after));
+    problems.extend(misnamed(side, sides, after));
     let aborted = after.sum(ABORTED, &[("port", &side.port.to_string())]);
     if aborted != 0.0 {
         problems.push(format!("{aborted} requests are said to be aborted"));
@@ -62,16 +88,23 @@ fn counted(side: &Side, expected: &Counts, before: &Scrape, after: &Scrape) -> R
     Run { cell, problems }
 }
 
-/// Requests of this port under another service, or of this service on another port, such as that of a client socket.
-fn misnamed(side: &Side, scrape: &Scrape) -> Vec<String> {
-    let port = side.port.to_string();
-    let label = |labels: &testkit::scrape::Labels, name: &str| labels.get(name).cloned().unwrap_or_default();
-    let places: BTreeSet<(String, String)> = scrape
+/// Requests of this port under another service; and of this service on the port of another side, or on one that the kernel
+/// gives to client sockets. Elsewhere the host may have another server of that name.
+fn misnamed(side: &Side, sides: &[Side], scrape: &Scrape) -> Vec<String> {
+    let is_ours = |port: u16| port >= CLIENT_PORTS || sides.iter().any(|other| other.port == port);
+    let places: BTreeSet<(&str, u16)> = scrape
         .samples(REQUESTS)
-        .map(|sample| (label(&sample.labels, "service"), label(&sample.labels, "port")))
-        .filter(|(service, on)| (service == side.service) != (*on == port))
+        .map(|sample| {
+            let label = |name: &str| sample.labels.get(name).map_or("", String::as_str);
+            (label("service"), label("port").parse().unwrap_or(0))
+        })
+        .filter(|(service, port)| match (*service == side.service, *port == side.port) {
+            (true, false) => is_ours(*port),
+            (false, true) => true,
+            (true, true) | (false, false) => false,
+        })
         .collect();
-    let says = |(service, on): (String, String)| format!("requests of service {service} on port {on}");
+    let says = |(service, port)| format!("requests of service {service} on port {port}");
     places.into_iter().map(says).collect()
 }
 
@@ -145,14 +178,14 @@ pub fn wrongly_lost(sides: &[Side], before: &Scrape, after: &Scrape) -> Vec<Stri
         .map(|(reason, count)| (reason, count - before.get(reason).copied().unwrap_or(0.0)))
         .filter(|(reason, count)| *count != 0.0 && !is_expected(reason));
     grown
-        .map(|(reason, count)| format!("{count} lost as {reason}"))
+        .map(|(reason, count)| format!("{count} lost as {reason}, on the whole host"))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
     use testkit::Record;
 
     fn side(view: View) -> Side {
@@ -173,6 +206,7 @@ mod tests {
             status: *status,
             start: now,
             end: now,
+            waited: Duration::ZERO,
             expected: Some(200),
         };
         Records {
@@ -195,11 +229,22 @@ mod tests {
         format!("vigie_lost_total{{reason=\"unreadable\"}} {count}\n")
     }
 
+    fn judge_alone(view: View, records: &Records, before: &Scrape, after: &Scrape) -> Run {
+        judge(&side(view), &[side(view)], records, before, after)
+    }
+
+    #[test]
+    fn a_difference_is_right_as_far_as_the_client_itself_has_waited() {
+        let is_right = |seconds, waited| Difference { seconds, waited }.is_right();
+        assert!(is_right(150e-6, 0.0) && is_right(-150e-6, 0.0) && is_right(350e-6, 200e-6));
+        assert!(!is_right(250e-6, 0.0) && !is_right(-250e-6, 300e-6) && !is_right(450e-6, 200e-6));
+    }
+
     #[test]
     fn only_equal_growth_is_exact() {
         let before = scrape(&requests("s", 80, 5));
         let sent = records(&[200, 200]);
-        let after = |count| judge(&side(View::Counted), &sent, &before, &scrape(&requests("s", 80, count)));
+        let after = |count| judge_alone(View::Counted, &sent, &before, &scrape(&requests("s", 80, count)));
         assert_eq!((after(7).cell.as_str(), after(7).problems.len()), ("exact", 0));
         assert_eq!(after(6).cell, "+0 −1");
         assert_eq!(after(8).problems, ["GET /a 200: client 2, Vigie 3"]);
@@ -213,12 +258,25 @@ mod tests {
             ("s", 40000, "requests of service s on port 40000"),
         ] {
             let after = scrape(&format!("{}{}", requests("s", 80, 1), requests(service, port, 1)));
-            let run = judge(&side(View::Counted), &sent, &Scrape::default(), &after);
+            let run = judge_alone(View::Counted, &sent, &Scrape::default(), &after);
             assert!(run.problems.iter().any(|found| found == problem), "{run:?}");
         }
+        let upstream = Side {
+            port: 81,
+            ..side(View::Counted)
+        };
+        let mixed = scrape(&format!("{}{}", requests("s", 80, 1), requests("s", 81, 1)));
+        let run = judge(
+            &side(View::Counted),
+            &[side(View::Counted), upstream],
+            &sent,
+            &Scrape::default(),
+            &mixed,
+        );
+        assert_eq!(run.problems, ["requests of service s on port 81"]);
         let elsewhere = scrape(&format!("{}{}", requests("s", 80, 1), requests("t", 81, 1)));
         assert_eq!(
-            judge(&side(View::Counted), &sent, &Scrape::default(), &elsewhere)
+            judge_alone(View::Counted, &sent, &Scrape::default(), &elsewhere)
                 .problems
                 .len(),
             0
@@ -227,8 +285,8 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_wrong_is_wrong_even_if_it_is_counted() {
-        let run = judge(
-            &side(View::UnixSocket),
+        let run = judge_alone(
+            View::UnixSocket,
             &records(&[200, 0]),
             &Scrape::default(),
             &Scrape::default(),
@@ -240,7 +298,7 @@ mod tests {
     fn what_cannot_be_read_has_to_be_lost_and_not_counted() {
         let sent = records(&[200, 200]);
         let of = |text: String| {
-            judge(&side(View::Unreadable), &sent, &Scrape::default(), &scrape(&text))
+            judge_alone(View::Unreadable, &sent, &Scrape::default(), &scrape(&text))
                 .problems
                 .len()
         };
@@ -257,7 +315,7 @@ mod tests {
         );
         assert_eq!(
             wrongly_lost(&[side(View::Counted)], &before, &after),
-            ["2 lost as unreadable"]
+            ["2 lost as unreadable, on the whole host"]
         );
         assert!(wrongly_lost(&[side(View::Counted)], &after, &after).is_empty());
         assert!(wrongly_lost(&[side(View::Unreadable)], &before, &after).is_empty());
