@@ -86,7 +86,16 @@ impl Line {
         let nearest = differences.iter().copied();
         self.difference = nearest.min_by(|a, b| distance(a).total_cmp(&distance(b)));
         if !differences.iter().any(Difference::is_right) {
-            let list: Vec<String> = differences.iter().map(|run| microseconds(run.seconds)).collect();
+            let list: Vec<String> = differences
+                .iter()
+                .map(|run| {
+                    format!(
+                        "{} (the client waited {})",
+                        microseconds(run.seconds),
+                        microseconds(run.waited)
+                    )
+                })
+                .collect();
             self.problems
                 .push(format!("mean durations, client − Vigie, µs: {}", list.join(", ")));
         }

@@ -37,10 +37,9 @@ pub struct Difference {
 // === impl Difference ===
 
 impl Difference {
-    /// Whether Vigie's mean is the client's, or below it by no more than the client's waits explain.
+    /// Whether Vigie's mean is the client's. What the client waited is shown, and excuses nothing.
     pub fn is_right(&self) -> bool {
-        let Self { seconds, waited } = self;
-        (-TOLERANCE..=TOLERANCE + waited).contains(seconds)
+        self.seconds.abs() <= TOLERANCE
     }
 }
 
@@ -234,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_right_as_far_as_the_client_itself_has_waited() {
+    fn the_clients_own_wait_excuses_no_difference() {
         let is_right = |seconds, waited| Difference { seconds, waited }.is_right();
-        assert!(is_right(150e-6, 0.0) && is_right(-150e-6, 0.0) && is_right(350e-6, 200e-6));
-        assert!(!is_right(250e-6, 0.0) && !is_right(-250e-6, 300e-6) && !is_right(450e-6, 200e-6));
+        assert!(is_right(150e-6, 0.0) && is_right(-150e-6, 0.0) && is_right(200e-6, 0.0));
+        assert!(!is_right(250e-6, 0.0) && !is_right(-250e-6, 0.0) && !is_right(250e-6, 200e-6));
     }
 
     #[test]
