@@ -21,8 +21,10 @@ use crate::{
 
 /// How many chunks of a chunked body are followed in one call.
 const CHUNKS: usize = 16;
-/// The longest framing between two chunks that is read at once.
-const FRAMING: usize = 32;
+/// How many bytes are copied at once where a chunk's framing is expected: small chunks come many at a time.
+const FRAMING: u64 = 128;
+/// How many bytes of framing are read in one call.
+const FRAMING_BYTES: usize = 32;
 
 /// This CPU's buffer for what was received (0) or sent (1).
 #[inline(always)]
@@ -160,22 +162,23 @@ pub const BODY_ENDED: u64 = 1;
 /// The framing cannot be followed any more.
 pub const BODY_UNKNOWN: u64 = 2;
 
-/// Takes framing of a chunked body from the first `length` bytes of the buffer, and says how many it were.
+/// Takes framing of a chunked body from the `start`th of the buffer's bytes on, of which `length` are there, and says how
+/// many it were.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_read_framing(chunks: *mut Chunks, length: u64, is_sent: u32) -> u64 {
+pub extern "C" fn vigie_read_framing(chunks: *mut Chunks, start: u64, length: u64, is_sent: u32) -> u64 {
     // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
     let (Some(chunks), Some(buffer)) = (unsafe { chunks.as_mut() }, buffer(is_sent)) else {
         return length;
     };
     let mut i = 0;
-    while i < FRAMING {
+    while i < FRAMING_BYTES {
         if i as u64 >= length {
             break;
         }
         through_memory(chunks);
         i += 1;
-        if chunks.push(byte(buffer, i - 1)) {
+        if chunks.push(byte(buffer, start as usize + i - 1)) {
             break;
         }
     }
@@ -207,14 +210,20 @@ pub extern "C" fn vigie_follow_chunks(chunks: *mut Chunks, start: u64, count: u6
     let Some(mut message) = message else {
         return count << 2 | BODY_UNKNOWN;
     };
+    // What the buffer holds: from which byte, and how many.
+    let (mut first, mut length) = (at, 0);
     let mut turn = 0;
     while turn < CHUNKS {
-        let left = count - at;
-        let length = message.copy(at, if left < FRAMING as u64 { left } else { FRAMING as u64 });
-        if length == 0 {
-            return count << 2 | BODY_UNKNOWN;
+        if at - first >= length {
+            let left = count - at;
+            first = at;
+            length = message.copy(at, if left < FRAMING { left } else { FRAMING });
+            if length == 0 {
+                return count << 2 | BODY_UNKNOWN;
+            }
         }
-        at += vigie_read_framing(chunks, length, is_sent);
+        let start = at - first;
+        at += vigie_read_framing(chunks, start, length - start, is_sent);
         match chunks.step() {
             chunked::Step::Framing | chunked::Step::Data => {}
             chunked::Step::Done => return at << 2 | BODY_ENDED,
