@@ -45,7 +45,9 @@ pub fn run(options: &Options) -> Result<()> {
         step("tests of vigie", || test_vigie(&tools))?;
         step("truth", || truth::run(&truth::Options::default()))?;
         step("soak", || soak::run(&tools, &soak::Options::short()))?;
-        step("other kernels", || vm::run(&vm::Options::new(&OTHER_KERNELS)))?;
+        if cfg!(target_arch = "x86_64") {
+            step("other kernels", || vm::run(&vm::Options::new(&OTHER_KERNELS)))?;
+        }
         step("demo", || {
             demo::run(
                 &tools,

@@ -91,6 +91,9 @@ pub fn run(options: &Options) -> Result<()> {
                 && (options.only.is_empty() || options.only.iter().any(|name| name == payload.name))
         };
         let payloads: Vec<&Payload> = payloads.iter().filter(is_wanted).collect();
+        if payloads.is_empty() {
+            bail!("no such program for Linux {}", kernel.version);
+        }
         report::kernel(&kernel);
         let initramfs = paths::target()?.join(format!("vm-{}-{}.cpio", kernel.wanted, std::process::id()));
         fs::write(&initramfs, initramfs::build(&payloads, &[&vigie])?).context("cannot write the machine's files")?;

@@ -151,8 +151,6 @@ impl Apt {
             format!("Dir::Cache={directory}/cache"),
             format!("Dir::Etc::SourceList={}", list.display()),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
-            // The hooks of the machine's own apt are not for this one.
-            "APT::Update::Post-Invoke-Success::=".to_owned(),
             "Acquire::Languages=none".to_owned(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
             // The user's cache is not open to apt's own user.
