@@ -35,8 +35,9 @@ const MACHINE: [&str; 20] = [
     "none",
     "-no-reboot",
     "-append",
-    // A panic reboots at once, which ends this machine.
-    "console=ttyS0 quiet panic=-1",
+    // A panic reboots at once, which ends this machine. A CPU that hangs for a minute (twice the threshold) is one: its stack is then
+    // the last that is heard.
+    "console=ttyS0 quiet panic=-1 softlockup_panic=1 watchdog_thresh=30",
     "-name",
     "vigie",
 ];
