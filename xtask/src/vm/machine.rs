@@ -35,9 +35,9 @@ const MACHINE: [&str; 20] = [
     "none",
     "-no-reboot",
     "-append",
-    // A panic reboots at once, which ends this machine. A CPU that hangs for a minute (twice the threshold) is one: its stack is then
-    // the last that is heard.
-    "console=ttyS0 quiet panic=-1 softlockup_panic=1 watchdog_thresh=30",
+    // A panic reboots at once, which ends this machine. A CPU that hangs for a minute (twice the threshold) is one: the stacks of
+    // all are then the last that is heard.
+    "console=ttyS0 quiet panic=-1 softlockup_panic=1 watchdog_thresh=30 sysctl.kernel.softlockup_all_cpu_backtrace=1",
     "-name",
     "vigie",
 ];
