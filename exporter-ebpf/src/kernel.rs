@@ -11,11 +11,11 @@ use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
     helpers::generated::{
-        bpf_get_current_task_btf, bpf_sk_storage_delete, bpf_sk_storage_get, bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock,
-        bpf_task_pt_regs,
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_sk_storage_delete, bpf_sk_storage_get,
+        bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock, bpf_task_pt_regs,
     },
 };
-use vigie_ebpf::types::{Connection, Lost, PROCESS_BLOCK, Pieces, SERVICE_UNKNOWN};
+use vigie_ebpf::types::{Connection, Lost, PREEMPT_DISABLE, PREEMPT_ENABLE, PROCESS_BLOCK, Pieces, SERVICE_UNKNOWN};
 
 use crate::maps::{CONNECTIONS, PIECES, PORTS, PROCESSES, lost};
 
@@ -84,6 +84,54 @@ const TCP_CLOSE_WAIT: u8 = 8;
 pub unsafe fn load<T: Copy>(base: *const c_void, offset: &Global<u32>) -> T {
     // SAFETY: by this function's contract, and checked by the verifier.
     unsafe { base.byte_add(offset.load() as usize).cast::<T>().read_volatile() }
+}
+
+/// Whether programs are attached that hear of each event a second time (1). Written by user space.
+#[unsafe(no_mangle)]
+static TWICE: Global<u32> = Global::new(0);
+
+/// Whether the current thread's event is still to be dealt with. `by` is where that is written down.
+///
+/// While a program runs for one task, the kernel does not run it for another on the same CPU. Where tasks can be
+/// interrupted in programs, a second program on the same hook (`AGAIN`) deals with the events that the first was
+/// not run for.
+#[inline(always)]
+pub fn is_new<const AGAIN: bool>(by: &mut u32) -> bool {
+    if AGAIN {
+        // SAFETY: the helper has no preconditions.
+        let thread = unsafe { bpf_get_current_pid_tgid() } as u32;
+        if *by == thread {
+            *by = 0;
+            return false;
+        }
+    } else if TWICE.load() != 0 {
+        // SAFETY: as above.
+        *by = unsafe { bpf_get_current_pid_tgid() } as u32;
+    }
+    true
+}
+
+/// Runs a handler on this CPU to its end, where the kernel would let another task in between.
+///
+/// The two instructions call helpers that no kernel has: user space puts calls of the kernel's own functions
+/// (`bpf_preempt_disable()`), or nothing, in their place before it loads the programs.
+#[inline(always)]
+pub fn undisturbed(handler: impl FnOnce()) {
+    // SAFETY: what stands there has no arguments, and may change what a call may change.
+    unsafe {
+        core::arch::asm!(
+            "call {0}", const PREEMPT_DISABLE,
+            out("r0") _, out("r1") _, out("r2") _, out("r3") _, out("r4") _, out("r5") _, options(nostack),
+        );
+    }
+    handler();
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!(
+            "call {0}", const PREEMPT_ENABLE,
+            out("r0") _, out("r1") _, out("r2") _, out("r3") _, out("r4") _, out("r5") _, options(nostack),
+        );
+    }
 }
 
 /// The local port of a socket, in host byte order.

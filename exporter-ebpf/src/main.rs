@@ -4,6 +4,7 @@
 //! `tcp_recvmsg`, for kernels before 6.3) can lead to the same handler.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod kernel;

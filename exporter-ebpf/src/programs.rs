@@ -11,7 +11,9 @@ use aya_log_ebpf::debug;
 use vigie_ebpf::types::{SERVICE_UNKNOWN, event, stage};
 
 use crate::{
-    kernel::{TASK_PID, TASK_TGID, adopt, connection, load, port, received_up_to, service, set_service, watch},
+    kernel::{
+        TASK_PID, TASK_TGID, adopt, connection, load, port, received_up_to, service, set_service, undisturbed, watch,
+    },
     receive::received,
     report::meet,
     schedule::{began, left, visited},
@@ -27,18 +29,18 @@ const TCP_LISTEN: i32 = 10;
 /// `sk_data_ready(const struct sock *sk)`: data was queued, a reader would now get it.
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn vigie_ready(ctx: BtfTracePointContext) {
-    ready(ctx.arg(0));
+    undisturbed(|| ready::<false>(ctx.arg(0)));
 }
 
 /// `sock_def_readable(struct sock *sk)`: the function that the tracepoint above was put into, at its beginning.
 #[fentry]
 pub fn vigie_ready_entry(ctx: FEntryContext) {
-    ready(ctx.arg(0));
+    undisturbed(|| ready::<false>(ctx.arg(0)));
 }
 
 /// Data was queued, and the reader is about to be woken.
 #[inline(always)]
-fn ready(sock: *const c_void) {
+fn ready<const AGAIN: bool>(sock: *const c_void) {
     let connection = match connection(sock) {
         Some(connection) => Some(connection),
         None => adopt(sock),
@@ -52,6 +54,10 @@ fn ready(sock: *const c_void) {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     if connection.is_unix {
+        if AGAIN {
+            // It may have been read since.
+            return;
+        }
         // Nothing says how much has come: it is the next byte, at the least.
         if connection.arrivals.is_empty() {
             connection.arrivals.push(connection.position.wrapping_add(1), now);
@@ -64,38 +70,38 @@ fn ready(sock: *const c_void) {
 /// `sock_recv_length(struct sock *sk, int ret, int flags)`.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn vigie_receive(ctx: BtfTracePointContext) {
-    received(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    undisturbed(|| received::<false>(ctx.arg(0), ctx.arg(1), ctx.arg(2)));
 }
 
 /// `tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len)`, and what it returns.
 #[fexit]
 pub fn vigie_receive_exit(ctx: FExitContext) {
-    received(ctx.arg(0), ctx.arg(5), ctx.arg(3));
+    undisturbed(|| received::<false>(ctx.arg(0), ctx.arg(5), ctx.arg(3)));
 }
 
 /// The same before Linux 5.19: `(struct sock *sk, struct msghdr *msg, size_t len, int nonblock, int flags, int *addr_len)`.
 #[fexit]
 pub fn vigie_receive_exit_old(ctx: FExitContext) {
-    received(ctx.arg(0), ctx.arg(6), ctx.arg(4));
+    undisturbed(|| received::<false>(ctx.arg(0), ctx.arg(6), ctx.arg(4)));
 }
 
 /// `sock_send_length(struct sock *sk, int ret, int flags)`.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn vigie_send(ctx: BtfTracePointContext) {
-    sent(ctx.arg(0), ctx.arg(1));
+    undisturbed(|| sent::<false>(ctx.arg(0), ctx.arg(1)));
 }
 
 /// `tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`, and what it returns.
 #[fexit]
 pub fn vigie_send_exit(ctx: FExitContext) {
-    sent(ctx.arg(0), ctx.arg(3));
+    undisturbed(|| sent::<false>(ctx.arg(0), ctx.arg(3)));
 }
 
 /// `tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)`, and what it returns: sendfile
 /// and splice before Linux 6.5.
 #[fexit]
 pub fn vigie_send_page(ctx: FExitContext) {
-    sent(ctx.arg(0), ctx.arg(5));
+    undisturbed(|| sent::<false>(ctx.arg(0), ctx.arg(5)));
 }
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.
@@ -116,7 +122,7 @@ pub fn vigie_state(ctx: BtfTracePointContext) {
             meet(process, port(sock), event::LISTEN);
             debug!(&ctx, "process {} listens on port {}", process, port(sock));
         }
-        TCP_FIN_WAIT1 | TCP_LAST_ACK => close(sock),
+        TCP_FIN_WAIT1 | TCP_LAST_ACK => undisturbed(|| close(sock)),
         _ => {}
     }
 }
@@ -127,7 +133,49 @@ pub fn vigie_state(ctx: BtfTracePointContext) {
 /// tells that it has let go.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub fn vigie_destroy(ctx: BtfTracePointContext) {
-    close(ctx.arg(0));
+    undisturbed(|| close(ctx.arg(0)));
+}
+
+// The same events a second time, for kernels that do not run a program for an event that interrupts it.
+
+/// As [`vigie_ready`].
+#[btf_tracepoint(function = "sk_data_ready")]
+pub fn vigie_ready_again(ctx: BtfTracePointContext) {
+    undisturbed(|| ready::<true>(ctx.arg(0)));
+}
+
+/// As [`vigie_receive`].
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn vigie_receive_again(ctx: BtfTracePointContext) {
+    undisturbed(|| received::<true>(ctx.arg(0), ctx.arg(1), ctx.arg(2)));
+}
+
+/// As [`vigie_send`].
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn vigie_send_again(ctx: BtfTracePointContext) {
+    undisturbed(|| sent::<true>(ctx.arg(0), ctx.arg(1)));
+}
+
+/// As [`vigie_state`], for connections.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn vigie_state_again(ctx: BtfTracePointContext) {
+    let sock: *const c_void = ctx.arg(0);
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    match new {
+        TCP_ESTABLISHED if old == TCP_SYN_RECV && connection(sock).is_none() => {
+            if let Some(connection) = watch(sock) {
+                connection.in_step = true;
+            }
+        }
+        TCP_FIN_WAIT1 | TCP_LAST_ACK => undisturbed(|| close(sock)),
+        _ => {}
+    }
+}
+
+/// As [`vigie_destroy`].
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn vigie_destroy_again(ctx: BtfTracePointContext) {
+    undisturbed(|| close(ctx.arg(0)));
 }
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, …)`.

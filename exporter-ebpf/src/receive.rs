@@ -20,7 +20,7 @@ use vigie_ebpf::{
 };
 
 use crate::{
-    kernel::{connection, first_read, forget_pieces, pieces, port, service},
+    kernel::{connection, first_read, forget_pieces, is_new, pieces, port, service},
     maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, lost},
     parsers::{
         BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
@@ -35,20 +35,21 @@ use crate::{
 static SEED: Global<u64> = Global::new(0);
 
 const MSG_PEEK: i32 = 2;
+const MSG_ERRQUEUE: i32 = 0x2000;
 
 /// How many steps are made through the bytes of one system call.
 const STEPS: usize = 128;
 
 /// The handler of every receive hook: `count` bytes of the socket were read, or an error below zero.
 #[inline(always)]
-pub fn received(sock: *const c_void, count: i32, flags: i32) {
-    if count <= 0 || flags & MSG_PEEK != 0 {
+pub fn received<const AGAIN: bool>(sock: *const c_void, count: i32, flags: i32) {
+    if count <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return;
     }
     let Some(connection) = connection(sock) else {
         return;
     };
-    if connection.stage == stage::OPAQUE {
+    if connection.stage == stage::OPAQUE || !is_new::<AGAIN>(&mut connection.received_by) {
         return;
     }
     let Some(first) = first_read(sock, connection, count as u32) else {

@@ -13,7 +13,7 @@ use vigie_ebpf::{
 };
 
 use crate::{
-    kernel::{connection, pieces},
+    kernel::{connection, is_new, pieces},
     maps::{PARSED, lost},
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
     receive::vigie_take_line,
@@ -28,7 +28,7 @@ const STEPS: usize = 128;
 
 /// The handler of every send hook: the kernel took `count` bytes, or an error below zero.
 #[inline(always)]
-pub fn sent(sock: *const c_void, count: i32) {
+pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
     if count <= 0 && count != -EPIPE {
         return;
     }
@@ -42,7 +42,7 @@ pub fn sent(sock: *const c_void, count: i32) {
         }
         return;
     }
-    if connection.stage == stage::OPAQUE {
+    if connection.stage == stage::OPAQUE || !is_new::<AGAIN>(&mut connection.sent_by) {
         return;
     }
     let count = count as u64;

@@ -56,6 +56,11 @@ pub const ROUTE_NONE: u32 = 1;
 /// Paths past the service's cap on routes.
 pub const ROUTE_OTHER: u32 = 2;
 
+/// The number of the helper that stands for `bpf_preempt_disable()` until the programs are loaded. No kernel has so many.
+pub const PREEMPT_DISABLE: i32 = 0x7e57_0001;
+/// The number of the helper that stands for `bpf_preempt_enable()`.
+pub const PREEMPT_ENABLE: i32 = 0x7e57_0002;
+
 /// The status of a request whose connection was closed before it was answered.
 pub const STATUS_ABORTED: u16 = 0;
 
@@ -272,6 +277,10 @@ pub struct Connection {
     pub reserved: [u8; 2],
     /// How many bytes were read, where there are no sequence numbers.
     pub position: u32,
+    /// The thread whose read, and whose write, was dealt with last, where each event is heard of twice.
+    pub received_by: u32,
+    /// As above.
+    pub sent_by: u32,
 }
 
 // === impl Connection ===
@@ -518,6 +527,6 @@ mod tests {
                 < 64_000_000 - 12_000_000
         );
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (256, 2080));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (264, 2080));
     }
 }

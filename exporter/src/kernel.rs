@@ -5,4 +5,5 @@ pub mod btf;
 pub mod load;
 pub mod missed;
 pub mod offsets;
+pub mod preemption;
 pub mod process_table;

@@ -231,6 +231,21 @@ impl<'a> Btf<'a> {
         found.ok_or_else(|| BtfError::NoFunction(name.to_owned()))
     }
 
+    /// The type id of a function, of which there must be one.
+    pub fn function_id(&self, name: &str) -> Result<u32, BtfError> {
+        let is_it = |at: &u32| {
+            self.type_at(*at as usize)
+                .is_ok_and(|ty| ty.kind == FUNC && self.is_named(ty.name, name))
+        };
+        // Ids begin with 1, as 0 is void.
+        let mut ids = (1..).zip(&self.records).filter(|(_, at)| is_it(at)).map(|(id, _)| id);
+        match (ids.next(), ids.next()) {
+            (Some(id), None) => Ok(id),
+            (Some(_), Some(_)) => Err(BtfError::Ambiguous(name.to_owned())),
+            (None, _) => Err(BtfError::NoFunction(name.to_owned())),
+        }
+    }
+
     /// What `pick` makes of a member, which must be the same in all definitions.
     fn member(
         &self,

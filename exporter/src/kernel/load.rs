@@ -16,10 +16,13 @@ use aya::{
 };
 use vigie_ebpf::types::BOUNDS;
 
-use super::{btf::Btf, offsets, process_table::ProcessTable};
+use super::{btf::Btf, offsets, preemption, process_table::ProcessTable};
 
 /// Where the running kernel describes its own types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Where the running kernel says its release.
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
 /// The newest helper that the programs call: Linux has it since 5.15.
 const NEWEST_HELPER: &str = "bpf_task_pt_regs";
@@ -40,6 +43,9 @@ const STATISTICS: [&str; 5] = [
 /// newer ones.
 const FUNCTIONS_FIRST: &str = "VIGIE_HOOK_FUNCTIONS";
 
+/// Set in the environment, it has every event heard of twice, on kernels that do not need it.
+const TWICE: &str = "VIGIE_TWICE";
+
 /// What a probe is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -51,6 +57,8 @@ pub enum Role {
     Pages,
     /// Without it a request on a connection that is reset is not counted.
     Endings,
+    /// Without it an event is lost that interrupts a program which deals with another. Only some kernels allow that.
+    Again,
     /// Without it the CPU and run-queue metrics of services are missing.
     Scheduler,
     /// Without it a worker, or a process that became another program, may be taken for what it was before.
@@ -71,6 +79,7 @@ impl Role {
             Self::Arrival => "a request's duration begins when it is read, not when it arrives",
             Self::Pages => "the end of a response that is sent by sendfile is not seen",
             Self::Endings => "a request on a connection that is reset is not counted",
+            Self::Again => "a request is lost if a program is interrupted by another task's",
             Self::Scheduler => "the CPU and run-queue metrics of services are missing",
             Self::Processes => "a worker may be taken for another service until its first request",
             Self::Threads => "a thread's first stint may be missing from its service",
@@ -157,7 +166,15 @@ const fn exit(program: &'static str, hook: &'static str, arguments: &'static [&'
     }
 }
 
-const PROBES: [Plan; 11] = [
+const fn again(name: &'static str, ways: &'static [Way]) -> Plan {
+    Plan {
+        name,
+        role: Role::Again,
+        ways,
+    }
+}
+
+const PROBES: [Plan; 16] = [
     Plan {
         name: "ready",
         role: Role::Arrival,
@@ -224,6 +241,46 @@ const PROBES: [Plan; 11] = [
         role: Role::Endings,
         ways: &[tracepoint("vigie_destroy", "tcp_destroy_sock", &["struct sock *"])],
     },
+    again(
+        "ready_again",
+        &[tracepoint(
+            "vigie_ready_again",
+            "sk_data_ready",
+            &["const struct sock *"],
+        )],
+    ),
+    again(
+        "receive_again",
+        &[tracepoint(
+            "vigie_receive_again",
+            "sock_recv_length",
+            &["struct sock *", "int", "int"],
+        )],
+    ),
+    again(
+        "send_again",
+        &[tracepoint(
+            "vigie_send_again",
+            "sock_send_length",
+            &["struct sock *", "int", "int"],
+        )],
+    ),
+    again(
+        "state_again",
+        &[tracepoint(
+            "vigie_state_again",
+            "inet_sock_set_state",
+            &["const struct sock *", "const int", "const int"],
+        )],
+    ),
+    again(
+        "destroy_again",
+        &[tracepoint(
+            "vigie_destroy_again",
+            "tcp_destroy_sock",
+            &["struct sock *"],
+        )],
+    ),
     Plan {
         name: "switch",
         role: Role::Scheduler,
@@ -326,7 +383,8 @@ pub fn padded_bounds(bounds: &[u64]) -> [u64; BOUNDS] {
 pub fn load(settings: &Settings) -> Result<Loaded> {
     let bytes = fs::read(KERNEL_BTF)
         .with_context(|| format!("cannot read {KERNEL_BTF}: Vigie needs a kernel built with CONFIG_DEBUG_INFO_BTF"))?;
-    let (offsets, signatures) = {
+    let release = fs::read_to_string(RELEASE).with_context(|| format!("cannot read {RELEASE}"))?;
+    let (offsets, signatures, functions) = {
         let btf = Btf::parse(&bytes).context("cannot understand the kernel's BTF")?;
         ensure!(
             btf.function_args(NEWEST_HELPER).is_ok(),
@@ -337,7 +395,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         let sees_unix = btf.tracepoint_args(EVERY_SOCKET).is_ok() && !only_functions();
         let address = if sees_unix { offsets::unix_address(&btf) } else { 0 };
         offsets.found.push(("UNIX_ADDR", address));
-        (offsets, signatures(&btf))
+        (offsets, signatures(&btf), preemption::functions(&btf, &release))
     };
     let btf = AyaBtf::parse(&bytes, aya::Endianness::default()).context("cannot understand the kernel's BTF")?;
     drop(bytes);
@@ -345,6 +403,9 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     let syscalls = offsets::SYSCALLS.map(|(name, number)| (name, number.cast_unsigned()));
     let process = std::process::id();
+    // As for the hooks: so that it can be tested on kernels that do not need it.
+    let is_twice = functions.is_some() || std::env::var_os(TWICE).is_some();
+    let twice = u32::from(is_twice);
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf));
     for (name, offset) in &offsets.found {
@@ -356,15 +417,20 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     loader
         .override_global("SEED", &seed, true)
         .override_global("OWN_PROCESS", &process, true)
+        .override_global("TWICE", &twice, true)
         .override_global(aya_log::LEVEL, &settings.log_level, true)
         .map_max_entries("PROCESSES", ProcessTable::blocks(settings.pid_max));
-    let object = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vigie-ebpf"));
+    let mut object = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vigie-ebpf")).to_vec();
+    preemption::put(&mut object, functions);
     let mut ebpf = loader
-        .load(object)
+        .load(&object)
         .context("cannot create the eBPF maps: run Vigie as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")?;
 
     let mut probes = Vec::with_capacity(PROBES.len());
     for (plan, signatures) in PROBES.iter().zip(signatures) {
+        if plan.role == Role::Again && !is_twice {
+            continue;
+        }
         let unusable = offsets.unusable.iter().find(|(probe, _)| *probe == plan.name);
         if let Some(probe) = probe(&mut ebpf, &btf, plan, signatures, unusable.map(|(_, reason)| reason)) {
             probes.push(probe);
