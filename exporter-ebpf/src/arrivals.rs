@@ -3,7 +3,8 @@
 //! The kernel calls `sk_data_ready` after it has queued data, with the socket's `rcv_nxt` already moved. A short ring
 //! of (stream position, time) pairs, written there and consumed by the reader's hook, answers the question exactly,
 //! also when a reader takes several messages with one call, or one message with several. Positions are TCP sequence
-//! numbers: they wrap, and are compared as RFC 9293 (3.4) says.
+//! numbers: they wrap, and are compared as RFC 9293 (3.4) says. A unix socket has none; there they are counts of the bytes
+//! that were read.
 
 /// How many pieces of unread data are told apart. With more, the last two become one with the earlier one's time.
 pub const ARRIVALS: usize = 8;

@@ -38,6 +38,8 @@ offsets! {
     SOCK_FAMILY,
     /// `struct sock`: `sk_type`.
     SOCK_TYPE,
+    /// `struct sock`: `sk_receive_queue.qlen`, how many pieces of data wait to be read.
+    SOCK_QUEUED,
     /// `struct unix_sock`: `addr`, which a server's sockets have and a client's usually not. 0: unix sockets are not watched.
     UNIX_ADDR,
     /// `struct tcp_sock`: `rcv_nxt`, the sequence number after the last byte received.
@@ -155,11 +157,17 @@ pub fn received_up_to(sock: *const c_void) -> Option<u32> {
 #[inline(always)]
 pub fn first_read(sock: *const c_void, connection: &mut Connection, count: u32) -> Option<u32> {
     if connection.is_unix {
-        let first = connection.position;
-        connection.position = first.wrapping_add(count);
-        return Some(first);
+        return Some(connection.position);
     }
     Some(read_up_to(sock)?.wrapping_sub(count))
+}
+
+/// Whether something waits to be read.
+#[inline(always)]
+pub fn has_queued(sock: *const c_void) -> bool {
+    // SAFETY: `qlen` is a u32.
+    let queued: u32 = unsafe { load(sock, &SOCK_QUEUED) };
+    queued != 0
 }
 
 /// The sequence number after the last byte that the application read, if this is a TCP socket.

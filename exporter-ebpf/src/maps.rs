@@ -96,8 +96,14 @@ pub static EVENTS: RingBuf<u64, 1_048_576> = RingBuf::new();
 /// Counts something that could not be seen, matched or kept.
 #[inline(always)]
 pub fn lost(reason: Lost) {
+    lose(reason, 1);
+}
+
+/// Counts several of them.
+#[inline(always)]
+pub fn lose(reason: Lost, number: u64) {
     if let Some(count) = LOST_COUNTS.get_ptr_mut(reason as u32) {
         // SAFETY: the pointer is to this CPU's element of the map.
-        unsafe { *count += 1 };
+        unsafe { *count += number };
     }
 }

@@ -12,7 +12,8 @@ use vigie_ebpf::types::{SERVICE_UNKNOWN, event, stage};
 
 use crate::{
     kernel::{
-        TASK_PID, TASK_TGID, adopt, connection, load, port, received_up_to, service, set_service, undisturbed, watch,
+        TASK_PID, TASK_TGID, adopt, connection, has_queued, load, port, received_up_to, service, set_service,
+        undisturbed, watch,
     },
     receive::received,
     report::meet,
@@ -58,8 +59,8 @@ fn ready<const AGAIN: bool>(sock: *const c_void) {
             // It may have been read since.
             return;
         }
-        // Nothing says how much has come: it is the next byte, at the least.
-        if connection.arrivals.is_empty() {
+        // Nothing says how much has come: it is the next byte, at the least. Unless it was read at once, on another CPU.
+        if connection.arrivals.is_empty() && has_queued(sock) {
             connection.arrivals.push(connection.position.wrapping_add(1), now);
         }
     } else if let Some(end) = received_up_to(sock) {

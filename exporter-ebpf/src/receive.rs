@@ -55,6 +55,12 @@ pub fn received<const AGAIN: bool>(sock: *const c_void, count: i32, flags: i32) 
     let Some(first) = first_read(sock, connection, count as u32) else {
         return;
     };
+    let missed = first.wrapping_sub(connection.position);
+    if missed != 0 && connection.has_position {
+        leap(connection, missed as u64);
+    }
+    connection.position = first.wrapping_add(count as u32);
+    connection.has_position = true;
     let count = count as u64;
     let is_taken = match connection.reading {
         reading::START if connection.stage == stage::IDLE && !connection.has_waiting() => {
@@ -73,7 +79,22 @@ pub fn received<const AGAIN: bool>(sock: *const c_void, count: i32, flags: i32) 
     if !is_taken {
         read_on(sock, connection, count, first);
     }
-    connection.arrivals.forget(first.wrapping_add(count as u32));
+    connection.arrivals.forget(connection.position);
+}
+
+/// Bytes were read by a call that is not seen, as `splice(2)`: the data of a body can do without being looked at.
+#[inline(always)]
+fn leap(connection: &mut Connection, missed: u64) {
+    if connection.reading == reading::LENGTH && missed <= connection.unread {
+        connection.unread -= missed;
+        connection.expects = false;
+        if connection.unread == 0 {
+            connection.reading = reading::START;
+        }
+        return;
+    }
+    lost(Lost::Unreadable);
+    lose_step(connection);
 }
 
 /// The usual: one request, its head as a whole, its body as a whole or still to come, and nothing behind it. `false`: it
@@ -171,6 +192,7 @@ fn become_current(connection: &mut Connection) {
     connection.status = 0;
     connection.is_http = true;
     connection.in_step = true;
+    connection.is_dropped = false;
     connection.stage = stage::OPEN;
 }
 
@@ -286,14 +308,7 @@ fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: 
     forget_place(false);
     let mut at = 0;
     let mut step = 0;
-    while step < STEPS {
-        if at >= count {
-            return;
-        }
-        if connection.stage == stage::OPAQUE {
-            forget_pieces(sock);
-            return;
-        }
+    while step < STEPS && at < count && connection.stage != stage::OPAQUE {
         at = if connection.reading == reading::CHUNKED && !connection.expects {
             chunked_body(connection, pieces, at, count)
         } else {
@@ -301,8 +316,12 @@ fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: 
         };
         step += 1;
     }
-    lost(Lost::Unmatched);
-    lose_step(connection);
+    if connection.stage == stage::OPAQUE {
+        forget_pieces(sock);
+    } else if at < count {
+        lost(Lost::Unmatched);
+        lose_step(connection);
+    }
 }
 
 /// What comes next is not known: it is looked at again at the next read.
@@ -338,7 +357,13 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
         lose_step(connection);
         return count;
     };
-    let length = message.copy(at, left);
+    let is_bytewise = connection.reading == reading::LINE && (at != 0 || connection.in_step);
+    let wanted = if is_bytewise && left > BYTEWISE as u64 {
+        BYTEWISE as u64
+    } else {
+        left
+    };
+    let length = message.copy(at, wanted);
     if length == 0 {
         lose_step(connection);
         return count;
@@ -396,7 +421,9 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
     }
     // A connection that never carried a request is another protocol. One that did may be in the middle of something
     // that Vigie does not follow.
-    if connection.in_step && !connection.is_http {
+    if connection.is_http {
+        lost(Lost::Unmatched);
+    } else if connection.in_step {
         connection.stage = stage::OPAQUE;
     }
     lose_step(connection);
@@ -445,8 +472,10 @@ fn place(connection: &mut Connection, pieces: &mut Pieces) -> Option<(*mut Reque
             return Some((&raw mut connection.request, true));
         }
     }
-    if connection.dropped != 0 || connection.put.wrapping_sub(connection.taken) >= WAITING as u32 {
-        connection.dropped += 1;
+    connection.is_dropped =
+        connection.dropped != connection.passed || connection.put.wrapping_sub(connection.taken) >= WAITING as u32;
+    if connection.is_dropped {
+        connection.dropped = connection.dropped.wrapping_add(1);
         lost(Lost::Unmatched);
         return None;
     }
@@ -518,7 +547,10 @@ fn chunked_body(connection: &mut Connection, pieces: &mut Pieces, at: u64, count
     match result & 3 {
         BODY_GOES_ON => {}
         BODY_ENDED => connection.reading = reading::START,
-        _ => lose_step(connection),
+        _ => {
+            lost(Lost::Unmatched);
+            lose_step(connection);
+        }
     }
     end
 }
@@ -526,6 +558,9 @@ fn chunked_body(connection: &mut Connection, pieces: &mut Pieces, at: u64, count
 /// Counts bytes for the request that was read last.
 #[inline(always)]
 fn add_bytes(connection: &mut Connection, pieces: &mut Pieces, count: u64) {
+    if connection.is_dropped {
+        return;
+    }
     if connection.put == connection.taken {
         connection.request.bytes += count;
         return;

@@ -270,7 +270,7 @@ impl Reader {
     /// Whether the method was read, and the path at least in part.
     #[inline(always)]
     pub fn has_path(&self) -> bool {
-        (self.stage == TARGET || self.stage == QUERY) && self.path_length != 0
+        self.stage != METHOD && self.path_length != 0
     }
 
     /// The method's number, after `Done`.

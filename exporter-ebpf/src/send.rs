@@ -14,7 +14,7 @@ use vigie_ebpf::{
 
 use crate::{
     kernel::{connection, is_new, pieces},
-    maps::{PARSED, lost},
+    maps::{PARSED, lose, lost},
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
     receive::vigie_take_line,
     report::finish,
@@ -46,6 +46,7 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
         return;
     }
     let count = count as u64;
+    let last_send = connection.last_send;
     // SAFETY: the helper has no preconditions.
     connection.last_send = unsafe { bpf_ktime_get_ns() };
     let at = match connection.stage {
@@ -55,13 +56,17 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
             forget_place(true);
             chunked_body(connection, 0, count)
         }
+        stage::UNKNOWN if connection.has_waiting() && begins_response(count) => {
+            finish(connection, last_send, connection.status);
+            0
+        }
         stage::UNTIL_CLOSE | stage::UNKNOWN => {
             connection.response_bytes += count;
             count
         }
         stage::IDLE if !connection.has_waiting() && connection.reading != reading::LINE => {
-            if connection.is_http {
-                unmatched(count);
+            if connection.is_http && begins_response(count) {
+                lost(Lost::Unmatched);
             }
             count
         }
@@ -117,13 +122,38 @@ fn take_head(connection: &mut Connection, head: &Head, at: u64, end: u64, count:
         connection.remaining = head.framing.length;
         return body(connection, end, count);
     }
-    connection.stage = stage::UNTIL_CLOSE;
     connection.response_bytes += count - end;
+    end_unseen(connection, stage::UNTIL_CLOSE);
+    count
+}
+
+/// The response ends with the connection, or its end cannot be known. For a unix socket nothing tells of either.
+#[inline(always)]
+fn end_unseen(connection: &mut Connection, stage: u8) {
+    connection.stage = stage;
     if connection.is_unix {
         lost(Lost::UnseenEnd);
-        finish(connection, connection.last_send, status);
+        finish(connection, connection.last_send, connection.status);
     }
-    count
+}
+
+/// What is sent cannot be followed any more.
+#[inline(always)]
+fn lose_end(connection: &mut Connection, reason: Lost) {
+    match connection.stage {
+        stage::IDLE | stage::OPAQUE => {}
+        stage::OPEN | stage::HEAD => lose_response(connection, reason),
+        _ => end_unseen(connection, stage::UNKNOWN),
+    }
+}
+
+/// A response cannot be told: neither its request nor those that wait behind it are counted.
+#[inline(always)]
+fn lose_response(connection: &mut Connection, reason: Lost) {
+    lose(reason, 1 + connection.put.wrapping_sub(connection.taken) as u64);
+    connection.taken = connection.put;
+    connection.passed = connection.dropped;
+    connection.stage = stage::IDLE;
 }
 
 /// A body of known length goes on at byte `at`. Says up to which byte.
@@ -151,28 +181,26 @@ fn chunked_body(connection: &mut Connection, at: u64, count: u64) -> u64 {
     match result & 3 {
         BODY_GOES_ON => {}
         BODY_ENDED => finish(connection, connection.last_send, connection.status),
-        _ => connection.stage = stage::UNKNOWN,
+        _ => end_unseen(connection, stage::UNKNOWN),
     }
     end
 }
 
-/// Counts a response that no request was seen for.
+/// Whether what was sent looks like the beginning of a response.
 #[inline(always)]
-fn unmatched(count: u64) {
+fn begins_response(count: u64) -> bool {
     let Some(mut message) = Message::sent() else {
-        return;
+        return false;
     };
     let length = message.copy(0, if count < 8 { count } else { 8 });
-    if length == 8 && word(message.buffer, 0) & 0xff_ffff_ffff_ffff == u64::from_le_bytes(*b"HTTP/1.\0") {
-        lost(Lost::Unmatched);
-    }
+    length == 8 && word(message.buffer, 0) & 0xff_ffff_ffff_ffff == u64::from_le_bytes(*b"HTTP/1.\0")
 }
 
 /// Whatever is not usual: heads that are long or come in pieces, several responses in one system call.
 #[inline(never)]
 fn send_on(sock: *const c_void, connection: &mut Connection, at: u64, count: u64) {
     let Some(pieces) = pieces(sock) else {
-        connection.stage = stage::UNKNOWN;
+        lose_end(connection, Lost::NoSocketState);
         return;
     };
     forget_place(true);
@@ -185,8 +213,9 @@ fn send_on(sock: *const c_void, connection: &mut Connection, at: u64, count: u64
         at = vigie_send_on(connection, pieces, at, count);
         step += 1;
     }
-    lost(Lost::Unmatched);
-    connection.stage = stage::UNKNOWN;
+    if at < count {
+        lose_end(connection, Lost::Unmatched);
+    }
 }
 
 /// Takes one step through the `count` bytes that were sent, from the `at`th on, and says up to where.
@@ -208,14 +237,12 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
         _ => return count,
     }
     let Some(mut message) = Message::sent() else {
-        lost(Lost::Unreadable);
-        connection.stage = stage::IDLE;
-        connection.taken = connection.put;
+        lose_response(connection, Lost::Unreadable);
         return count;
     };
     let length = message.copy(at, count - at);
     if length == 0 {
-        connection.stage = stage::UNKNOWN;
+        lose_response(connection, Lost::Fault);
         return count;
     }
     if connection.stage == stage::OPEN {
@@ -237,7 +264,7 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
         }
         Step::Done => take_head(connection, pieces.response.head(), at, at + taken, count),
         Step::Bad => {
-            lost(Lost::Unmatched);
+            lose_response(connection, Lost::Unmatched);
             connection.stage = stage::OPAQUE;
             count
         }
@@ -248,8 +275,9 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
 #[inline(always)]
 fn next(connection: &mut Connection, pieces: &mut Pieces) -> bool {
     if take_waiting(connection, pieces) {
-    } else if connection.dropped != 0 {
-        connection.dropped -= 1;
+        // It is the current one now.
+    } else if connection.dropped != connection.passed {
+        connection.passed = connection.passed.wrapping_add(1);
         connection.request = Request {
             service: SERVICE_IGNORED,
             ..Request::default()
@@ -299,7 +327,7 @@ fn end(sock: *const c_void, connection: &mut Connection) {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     // A head that never ended is no request yet: no server has seen it as one.
-    let is_unfinished = connection.reading == reading::FIELDS;
+    let is_unfinished = connection.reading == reading::FIELDS && !connection.is_dropped;
     match connection.stage {
         stage::OPEN if is_unfinished && connection.put == connection.taken => {}
         stage::OPEN | stage::HEAD => finish(connection, now, STATUS_ABORTED),

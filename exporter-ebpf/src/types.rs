@@ -195,7 +195,7 @@ pub enum Lost {
     Fault = 2,
     /// A system call whose buffer cannot be found: `io_uring`, `recvmmsg`, a kernel thread.
     Unreadable = 3,
-    /// A response that no request was seen for, or a request that could not be kept.
+    /// A response that no request was seen for, a request that could not be kept, or bytes that could not be followed.
     Unmatched = 4,
     /// Two living threads share a place for their books: what they did since they last left a CPU is not counted.
     ThreadCollision = 5,
@@ -254,8 +254,11 @@ pub struct Connection {
     pub put: u32,
     /// How many were taken from there. Only the sending side writes it.
     pub taken: u32,
-    /// How many requests behind those could not be kept: their responses are not counted.
+    /// How many requests could not be kept, because too many waited: their responses are not counted. Only the receiving side
+    /// writes it.
     pub dropped: u32,
+    /// How many of those were answered. Only the sending side writes it.
+    pub passed: u32,
     /// The status, once it was sent.
     pub status: u16,
     /// The local TCP port; 0 for a unix socket.
@@ -273,9 +276,13 @@ pub struct Connection {
     pub expects: bool,
     /// Whether this is a unix socket and not TCP.
     pub is_unix: bool,
+    /// Whether the request that is being read could not be kept.
+    pub is_dropped: bool,
+    /// Whether [`Connection::position`] is known.
+    pub has_position: bool,
     /// Zero.
-    pub reserved: [u8; 2],
-    /// How many bytes were read, where there are no sequence numbers.
+    pub reserved: [u8; 5],
+    /// The place in the stream behind the last byte that was read: a TCP sequence number, or how many bytes were read.
     pub position: u32,
     /// The thread whose read, and whose write, was dealt with last, where each event is heard of twice.
     pub received_by: u32,
@@ -289,7 +296,7 @@ impl Connection {
     /// Whether a request waits for the one before it to be answered.
     #[inline(always)]
     pub fn has_waiting(&self) -> bool {
-        self.put != self.taken || self.dropped != 0
+        self.put != self.taken || self.dropped != self.passed
     }
 }
 
@@ -527,6 +534,6 @@ mod tests {
                 < 64_000_000 - 12_000_000
         );
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (264, 2080));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (272, 2080));
     }
 }

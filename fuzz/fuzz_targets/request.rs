@@ -46,7 +46,7 @@ struct Expected<'a> {
     end: usize,
     method: &'a [u8],
     path: &'a [u8],
-    /// Whether the message ends in its target.
+    /// Whether the message ends in its target or behind it.
     in_target: bool,
     /// Whether the method is the first byte, one of those that `scan` knows, and the target starts with `/`.
     usual: bool,
@@ -111,6 +111,8 @@ fn read(bytes: &[u8]) -> Expected<'_> {
         expected.end = space + 8;
     } else if matched < version.len() {
         return bad(expected, space + 1 + matched + 1);
+    } else {
+        expected.in_target = true;
     }
     expected
 }

@@ -18,11 +18,12 @@ type Member = (
 const SWITCH: Option<&str> = Some("switch");
 const TASKS: Option<&str> = Some("tasks");
 
-const MEMBERS: [Member; 15] = [
+const MEMBERS: [Member; 16] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", &[2], None),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", &[1], None),
     ("SOCK_FAMILY", "sock", "__sk_common.skc_family", &[2], None),
     ("SOCK_TYPE", "sock", "sk_type", &[2], None),
+    ("SOCK_QUEUED", "sock", "sk_receive_queue.qlen", &[4], None),
     ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt", &[4], None),
     ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq", &[4], None),
     ("TASK_PID", "task_struct", "pid", &[4], None),
