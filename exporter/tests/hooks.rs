@@ -49,11 +49,13 @@ fn every_call_is_seen_once_and_at_its_time() {
         println!("{name}: {:.1} s", begin.elapsed().as_secs_f64());
     }
     let scrape = vigie.scrape().unwrap();
+    let mut losses = losses(&scrape);
+    println!("lost: {losses:?}");
     if is_preemptible() {
-        println!("lost: {:?}", losses(&scrape));
-    } else {
-        assert_eq!(losses(&scrape), []);
+        // The switches of the scheduler, for one, have no second program.
+        losses.retain(|(reason, _)| reason != "reentered");
     }
+    assert_eq!(losses, []);
 }
 
 /// What was lost, by reason.
@@ -109,25 +111,9 @@ fn full_speed(vigie: &Vigie) {
     expect(vigie, address, &expected);
 }
 
-/// Every request of a server is counted. Only where the kernel may have left a program out, and says that it has, may as many
-/// be missing.
+/// Every request of a server is counted.
 fn expect(vigie: &Vigie, address: SocketAddr, expected: &Counts) {
-    let found = settled(vigie, address.port(), expected);
-    if found == *expected {
-        return;
-    }
-    let scrape = vigie.scrape().unwrap();
-    println!("{found:?}, lost: {:?}", losses(&scrape));
-    assert!(is_preemptible(), "{found:?} is not {expected:?}");
-    let missing = expected
-        .iter()
-        .map(|(key, count)| count.checked_sub(found.get(key).copied().unwrap_or(0)));
-    let missing: u64 = missing.map(|count| count.expect("more requests than were sent")).sum();
-    let left_out = scrape.sum("vigie_lost_total", &[("reason", "reentered")]);
-    assert!(
-        missing as f64 <= left_out,
-        "{missing} are missing, and {left_out} events"
-    );
+    assert_eq!(settled(vigie, address.port(), expected), *expected);
 }
 
 /// Whether a task can be taken off its CPU while a program runs for it. The kernel does not run the program for the next task then,
@@ -334,7 +320,7 @@ fn durations(vigie: &Vigie) {
         let mut before = 0.0;
         // The machine stalls now and then: its time is right if one run is.
         let mut runs = Vec::new();
-        for count in 1..=5 {
+        for count in 1..=3 {
             let truth = exchange(&listener, waits);
             let labels = [("port", &*port.to_string())];
             let scrape = settled_scrape(vigie, |scrape| {
@@ -356,9 +342,10 @@ fn durations(vigie: &Vigie) {
     }
 }
 
-/// Within two milliseconds, or a tenth: an emulated machine is slow.
+/// Within two milliseconds, or two percent; an emulated machine is slow, and asks for ten.
 fn is_right(&(truth, seen): &(f64, f64)) -> bool {
-    (truth - seen).abs() < 0.002_f64.max(truth * 0.1)
+    let tolerance = std::env::var("VIGIE_TIME_TOLERANCE").map_or(0.02, |share| share.parse().unwrap());
+    (truth - seen).abs() < 0.002_f64.max(truth * tolerance)
 }
 
 fn defer(listener: &TcpListener) {

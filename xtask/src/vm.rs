@@ -30,6 +30,10 @@ const BOTH_HOOKS: &[&str] = &["6.12"];
 /// Has Vigie try functions before tracepoints.
 const FUNCTIONS: &str = "VIGIE_HOOK_FUNCTIONS";
 
+/// By how much times may differ in an emulated machine, and where the tests look for it.
+const SLOW: &str = "0.1";
+const TOLERANCE: &str = "VIGIE_TIME_TOLERANCE";
+
 #[derive(Args, Debug)]
 pub struct Options {
     /// Debian kernels, as "6.12", or "newest" [default: 6.1 6.12 newest]
@@ -132,8 +136,9 @@ fn payloads() -> Result<(PathBuf, Vec<Payload>)> {
         Payload::new("doctor-functions-log", &vigie, &verbose)
             .environment(FUNCTIONS, "1")
             .only(BOTH_HOOKS),
-        Payload::new("requests", &hooks, &["--nocapture", "--test-threads", "1"]),
+        Payload::new("requests", &hooks, &["--nocapture", "--test-threads", "1"]).environment(TOLERANCE, SLOW),
         Payload::new("requests-functions", &hooks, &["--nocapture", "--test-threads", "1"])
+            .environment(TOLERANCE, SLOW)
             .environment(FUNCTIONS, "1")
             .only(BOTH_HOOKS),
     ];
@@ -144,7 +149,7 @@ fn payloads() -> Result<(PathBuf, Vec<Payload>)> {
         payloads.push(Payload::new(
             "truth",
             &truth,
-            &["--vigie", &place, "--core", "--time-tolerance", "0.10", "--json"],
+            &["--vigie", &place, "--core", "--time-tolerance", SLOW, "--json"],
         ));
     }
     Ok((vigie, payloads))

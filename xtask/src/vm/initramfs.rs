@@ -45,7 +45,7 @@ impl Payload {
             binary: binary.to_owned(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             environment: Vec::new(),
-            limit: Duration::from_secs(120),
+            limit: Duration::from_secs(300),
             only: &[],
         }
     }
@@ -196,7 +196,7 @@ mod tests {
         assert!(two.is_for("6.1") && !two.is_for("6.12") && one.is_for("6.12"));
         let script = script(&[&one, &two]);
         assert!(
-            script.contains("\nrun one 120 env 'E=1' '/x/y' 'a b' 'c'\nrun two 120 env '/x/z'\n"),
+            script.contains("\nrun one 300 env 'E=1' '/x/y' 'a b' 'c'\nrun two 300 env '/x/z'\n"),
             "{script}"
         );
     }
