@@ -92,6 +92,16 @@ pub unsafe fn load<T: Copy>(base: *const c_void, offset: &Global<u32>) -> T {
 #[unsafe(no_mangle)]
 static TWICE: Global<u32> = Global::new(0);
 
+/// The state of a connection that is read from. Where an event may be missed, or there may be no memory for the state of a
+/// socket in an interrupt, one whose beginning was missed is picked up here.
+#[inline(always)]
+pub fn connection_or_adopt(sock: *const c_void) -> Option<&'static mut Connection> {
+    match connection(sock) {
+        None if TWICE.load() != 0 => adopt(sock),
+        connection => connection,
+    }
+}
+
 /// Whether the current thread's event is still to be dealt with. `by` is where that is written down.
 ///
 /// While a program runs for one task, the kernel does not run it for another on the same CPU. Where tasks can be
@@ -193,6 +203,20 @@ fn storage<T>(map: &SkStorage<T>, sock: *const c_void, flags: u64) -> Option<&'s
     let value = unsafe { bpf_sk_storage_get(map, sock.cast_mut(), core::ptr::null_mut(), flags) };
     // SAFETY: the value lives as long as the socket, which the kernel holds for the length of this program.
     unsafe { value.cast::<T>().as_mut() }
+}
+
+/// Somebody listens on a port from now on: connections to it are picked up if their beginning is missed.
+#[inline(always)]
+pub fn watch_port(port: u16) {
+    let Some(ports) = PORTS.get_ptr_mut(0) else {
+        return;
+    };
+    let bit = 1u64 << (port & 63);
+    // SAFETY: a word of the map's element. The instruction (Linux 5.12) is atomic, and has no other effect.
+    unsafe {
+        let word = ports.cast::<u64>().add((port as usize >> 6) & 1023);
+        core::arch::asm!("lock *(u64 *)({0} + 0) |= {1}", in(reg) word, in(reg) bit, options(nostack));
+    }
 }
 
 /// The state of a connection that is watched.

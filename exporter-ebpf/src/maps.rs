@@ -30,7 +30,7 @@ pub static PIECES: SkStorage<Pieces> = SkStorage::new();
 #[btf_map]
 pub static PROCESSES: Array<[u16; PROCESS_BLOCK], 131_072, BPF_F_MMAPABLE> = Array::new();
 
-/// One bit for each TCP port that somebody listened on when Vigie started: whose connections may be older than Vigie.
+/// One bit for each TCP port that somebody has listened on: connections there are picked up when their beginning was missed.
 #[btf_map]
 pub static PORTS: Array<[u64; 1024], 1> = Array::new();
 

@@ -13,7 +13,7 @@ use vigie_ebpf::types::{SERVICE_UNKNOWN, event, stage};
 use crate::{
     kernel::{
         TASK_PID, TASK_TGID, adopt, connection, has_queued, load, port, received_up_to, service, set_service,
-        undisturbed, watch,
+        undisturbed, watch, watch_port,
     },
     receive::received,
     report::meet,
@@ -120,6 +120,7 @@ pub fn vigie_state(ctx: BtfTracePointContext) {
         TCP_LISTEN => {
             // SAFETY: the helper has no preconditions.
             let process = unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 };
+            watch_port(port(sock));
             meet(process, port(sock), event::LISTEN);
             debug!(&ctx, "process {} listens on port {}", process, port(sock));
         }

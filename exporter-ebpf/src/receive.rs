@@ -20,7 +20,7 @@ use vigie_ebpf::{
 };
 
 use crate::{
-    kernel::{connection, first_read, forget_pieces, is_new, pieces, port, service},
+    kernel::{connection_or_adopt, first_read, forget_pieces, is_new, pieces, port, service},
     maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, lost},
     parsers::{
         BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
@@ -46,7 +46,7 @@ pub fn received<const AGAIN: bool>(sock: *const c_void, count: i32, flags: i32) 
     if count <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return;
     }
-    let Some(connection) = connection(sock) else {
+    let Some(connection) = connection_or_adopt(sock) else {
         return;
     };
     if connection.stage == stage::OPAQUE || !is_new::<AGAIN>(&mut connection.received_by) {

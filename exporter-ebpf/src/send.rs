@@ -142,7 +142,8 @@ fn end_unseen(connection: &mut Connection, stage: u8) {
 fn lose_end(connection: &mut Connection, reason: Lost) {
     match connection.stage {
         stage::IDLE | stage::OPAQUE => {}
-        stage::OPEN | stage::HEAD => lose_response(connection, reason),
+        // Without its status it is no response to count.
+        stage::OPEN | stage::HEAD if connection.status < 200 => lose_response(connection, reason),
         _ => end_unseen(connection, stage::UNKNOWN),
     }
 }

@@ -12,7 +12,10 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::net::{UnixListener, UnixStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::net::{UnixListener, UnixStream},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -166,6 +169,57 @@ fn a_body_that_comes_after_the_response() {
     }
     let expected = counts(&[("/early", "POST", 200, 4), ("/next", "GET", 200, 4)]);
     assert_eq!(settled(&vigie, address.port(), &expected), expected);
+}
+
+/// A proxy may move a body by `splice(2)`, and no hook tells of that.
+#[test]
+fn a_body_that_nobody_saw() {
+    const BODY: usize = 100_000;
+    let address = server(|mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            if request.starts_with(b"POST") {
+                splice_away(&stream, BODY);
+            }
+            stream.write_all(OK).unwrap();
+        }
+    });
+    let vigie = vigie_alone(&[]);
+    let mut stream = connect(address);
+    for _ in 0..3 {
+        for (request, body) in [("POST /spliced", BODY), ("GET /next", 0)] {
+            let head = format!("{request} HTTP/1.1\r\nContent-Length: {body}\r\n\r\n");
+            send_pieces(&mut stream, &[head.as_bytes()]);
+            stream.write_all(&vec![b'x'; body]).unwrap();
+            read_head(&mut stream).unwrap();
+            stream.read_exact(&mut [0; 2]).unwrap();
+        }
+    }
+    let expected = counts(&[("/spliced", "POST", 200, 3), ("/next", "GET", 200, 3)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
+/// Moves bytes of a connection to nowhere.
+fn splice_away(stream: &TcpStream, count: usize) {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut left = count;
+    while left > 0 {
+        // SAFETY: both descriptors are open; without offsets there are no other pointers.
+        let moved = unsafe {
+            libc::splice(
+                stream.as_raw_fd(),
+                std::ptr::null_mut(),
+                writer.as_raw_fd(),
+                std::ptr::null_mut(),
+                left.min(4096),
+                0,
+            )
+        };
+        let moved = usize::try_from(moved).unwrap();
+        assert_ne!(moved, 0);
+        reader.read_exact(&mut vec![0; moved]).unwrap();
+        left -= moved;
+    }
 }
 
 #[test]
