@@ -3,6 +3,7 @@
 //!
 //! Durations are seconds (`f64`) or [`std::time::Duration`]; sizes are bytes; quantiles are in 0..=1.
 
+pub mod counts;
 pub mod host;
 pub mod http;
 pub mod load;
@@ -17,6 +18,7 @@ pub mod store;
 pub mod table;
 pub mod temp_dir;
 
+pub use counts::{CountKey, Counts};
 pub use http::{Client, Request, Response};
 pub use load::{Record, Records, Shot, closed_loop, run_stages, shared_loop};
 pub use process::{Server, free_port};
@@ -24,11 +26,3 @@ pub use random::Random;
 pub use scrape::Scrape;
 pub use servers::{Vigie, nginx, nginx_with, python_app, uvicorn_store, vigie};
 pub use temp_dir::TempDir;
-
-use std::collections::BTreeMap;
-
-/// What a request is counted under: (handler, method, status). Status 0 is "no valid status".
-pub type CountKey = (String, String, u16);
-
-/// Numbers of requests. [`Records::counts`] and [`Scrape::requests`] both give this type, to compare.
-pub type Counts = BTreeMap<CountKey, u64>;

@@ -6,6 +6,7 @@ mod quantile;
 
 use crate::Counts;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use thiserror::Error;
 
 /// Label name to value.
@@ -15,6 +16,10 @@ pub type Labels = BTreeMap<String, String>;
 pub const REQUESTS: &str = "http_requests_total";
 /// The histogram of request durations, in seconds.
 pub const DURATION: &str = "http_request_duration_seconds";
+/// The counter that [`Scrape::aborted`] reads.
+const ABORTED: &str = "http_requests_aborted_total";
+/// The counter that [`Scrape::lost`] reads.
+const LOST: &str = "vigie_lost_total";
 
 /// What is wrong with a text, and where.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -120,16 +125,54 @@ impl Scrape {
         self.matching(name, labels).fold(0.0, |sum, sample| sum + sample.value)
     }
 
-    /// The requests counted for the service on a port. A status label that is no number counts as 0, which no
-    /// correct exporter gives.
-    pub fn requests(&self, port: u16) -> Counts {
+    /// The requests counted for the service on a port.
+    pub fn requests(&self, port: impl Display) -> Counts {
+        self.counts(REQUESTS, &[("port", &port.to_string())])
+    }
+
+    /// The durations observed for the service on a port.
+    pub fn durations(&self, port: impl Display) -> Counts {
+        self.counts(&format!("{DURATION}_count"), &[("port", &port.to_string())])
+    }
+
+    /// What the samples with these labels count. A status label that is no number counts as 0, which no correct exporter
+    /// gives.
+    pub fn counts(&self, name: &str, labels: &[(&str, &str)]) -> Counts {
         let mut counts = Counts::new();
-        for sample in self.matching(REQUESTS, &[("port", &port.to_string())]) {
+        for sample in self.matching(name, labels) {
             let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
             let status = label("status").parse().unwrap_or(0);
             *counts.entry((label("handler"), label("method"), status)).or_default() += sample.value as u64;
         }
         counts
+    }
+
+    /// The requests with these labels that got no answer, by handler and method.
+    pub fn aborted(&self, labels: &[(&str, &str)]) -> BTreeMap<(String, String), u64> {
+        let mut counts = BTreeMap::new();
+        for sample in self.matching(ABORTED, labels) {
+            let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+            *counts.entry((label("handler"), label("method"))).or_default() += sample.value as u64;
+        }
+        counts
+    }
+
+    /// What was lost on the whole host, by reason. What is 0 is not there.
+    pub fn lost(&self) -> BTreeMap<&str, f64> {
+        let lost = self.samples(LOST).filter(|sample| sample.value != 0.0);
+        lost.map(|sample| (sample.labels.get("reason").map_or("", String::as_str), sample.value))
+            .collect()
+    }
+
+    /// The same as a text; "0" if nothing was lost.
+    pub fn lost_text(&self) -> String {
+        let lost = self.lost();
+        let parts: Vec<String> = lost.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        if parts.is_empty() {
+            "0".to_owned()
+        } else {
+            parts.join(", ")
+        }
     }
 
     /// A quantile of the histogram `name` (without suffix), summed over all series with these labels, as

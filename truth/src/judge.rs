@@ -1,11 +1,11 @@
 //! Truth and Vigie, side by side: counts must be right in every run, a time in one of them.
 
 use crate::run::{Finished, Truth};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use testkit::counts::differences;
 use testkit::scrape::DURATION;
 use testkit::{CountKey, Counts, Scrape};
 
-const ABORTED: &str = "http_requests_aborted_total";
 /// The least difference of two means, in seconds, that makes a time wrong.
 const SLACK: f64 = 0.002;
 
@@ -55,7 +55,7 @@ impl Truth {
         if expected != seen {
             return Some(differing(&expected, &seen));
         }
-        let aborted = aborted(scrape, port);
+        let aborted = scrape.aborted(&[("port", &port.to_string())]);
         if aborted != self.aborted {
             return Some(format!("aborted {aborted:?}, not {:?}", self.aborted));
         }
@@ -81,7 +81,8 @@ pub fn judge(runs: &[Finished], scrape: &Scrape, tolerance: f64) -> Verdict {
         }
         verdict.add_counts(&run.truth.counts(), &scrape.requests(run.port));
         verdict.aborted.0 += run.truth.aborted.values().sum::<u64>();
-        verdict.aborted.1 += aborted(scrape, run.port).values().sum::<u64>();
+        let aborted = scrape.aborted(&[("port", &run.port.to_string())]);
+        verdict.aborted.1 += aborted.values().sum::<u64>();
         let (mut truth_sum, mut seen_sum, mut count) = (0.0, 0.0, 0.0);
         for (key, list) in &run.truth.answered {
             let (sum, number) = durations(scrape, run.port, key);
@@ -122,19 +123,6 @@ impl Verdict {
     }
 }
 
-fn aborted(scrape: &Scrape, port: u16) -> BTreeMap<(String, String), u64> {
-    let port = Some(port.to_string());
-    let mut counts = BTreeMap::new();
-    for sample in scrape
-        .samples(ABORTED)
-        .filter(|sample| sample.labels.get("port") == port.as_ref())
-    {
-        let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
-        *counts.entry((label("handler"), label("method"))).or_default() += sample.value as u64;
-    }
-    counts
-}
-
 /// The sum and the number of Vigie's durations.
 fn durations(scrape: &Scrape, port: u16, (handler, method, status): &CountKey) -> (f64, f64) {
     let (port, status) = (port.to_string(), status.to_string());
@@ -161,12 +149,7 @@ fn wrong_time(key: &CountKey, list: &[Time]) -> String {
 
 /// Each count that is not as expected.
 fn differing(expected: &Counts, seen: &Counts) -> String {
-    let keys: BTreeSet<&CountKey> = expected.keys().chain(seen.keys()).collect();
-    let count = |counts: &Counts, key| counts.get(key).copied().unwrap_or_default();
-    let parts = keys.into_iter().filter_map(|key| {
-        let (truth, vigie) = (count(expected, key), count(seen, key));
-        (truth != vigie).then(|| format!("{} {vigie} not {truth}", shown(key)))
-    });
+    let parts = differences(expected, seen).map(|one| format!("{} {} not {}", shown(one.key), one.vigie, one.truth));
     parts.collect::<Vec<_>>().join(", ")
 }
 

@@ -17,7 +17,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use testkit::host::Host;
-use testkit::{Scrape, TempDir, vigie};
+use testkit::{TempDir, vigie};
 
 /// Runs the rows, and compares what clients and servers know with what Vigie says.
 #[derive(Parser, Debug)]
@@ -80,7 +80,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         print!("{}", report::markdown(&lines));
     } else {
         println!("{}", report::text(&lines));
-        println!("lost on the whole host, by Vigie's account: {}", lost(&scrape));
+        println!("lost on the whole host, by Vigie's account: {}", scrape.lost_text());
         println!("{} rows, {wrong} wrong", lines.len());
     }
     Ok(wrong == 0)
@@ -94,19 +94,4 @@ fn config() -> Result<String> {
         program.to_str().context("a path that is not UTF-8")?,
         rows::LONG_LIVED,
     ))
-}
-
-fn lost(scrape: &Scrape) -> String {
-    let samples = scrape.samples("vigie_lost_total").filter(|sample| sample.value > 0.0);
-    let reasons: Vec<String> = samples
-        .map(|sample| {
-            let reason = sample.labels.get("reason").map_or("", String::as_str);
-            format!("{reason} {}", sample.value)
-        })
-        .collect();
-    if reasons.is_empty() {
-        "nothing".to_owned()
-    } else {
-        reasons.join(", ")
-    }
 }

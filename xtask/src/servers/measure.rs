@@ -3,7 +3,7 @@
 use super::catalogue::Row;
 use super::client::Mix;
 use super::report::Line;
-use super::verdict::{Difference, Run, judge, lost, wrongly_lost};
+use super::verdict::{Difference, Run, judge, wrongly_lost};
 use super::watched::{View, Watched};
 use crate::setup::ServerTools;
 use anyhow::{Result, ensure};
@@ -69,7 +69,7 @@ impl Bench {
             last = after;
         }
         if let Some(line) = lines.first_mut() {
-            line.lost = lost(&last);
+            line.lost = last.lost_text();
             if is_timed {
                 line.time(&differences);
             }

@@ -2,11 +2,10 @@
 
 use super::watched::{Side, View};
 use std::collections::{BTreeMap, BTreeSet};
+use testkit::counts::differences;
 use testkit::scrape::REQUESTS;
 use testkit::{CountKey, Counts, Records, Scrape};
 
-const ABORTED: &str = "http_requests_aborted_total";
-const LOST: &str = "vigie_lost_total";
 const UNREADABLE: &str = "unreadable";
 
 /// The kernel's first port for client sockets, unless it was told otherwise. Our servers' are below.
@@ -64,15 +63,14 @@ fn counted(side: &Side, sides: &[Side], expected: &Counts, before: &Scrape, afte
     let seen = growth(&before.requests(side.port), &after.requests(side.port));
     let mut problems: Vec<String> = Vec::new();
     let (mut missing, mut surplus) = (0, 0);
-    for key in expected.keys().chain(seen.keys()).collect::<BTreeSet<&CountKey>>() {
-        let client = expected.get(key).copied().unwrap_or(0);
-        let vigie = seen.get(key).copied().unwrap_or(0);
-        missing += client.saturating_sub(vigie);
-        surplus += vigie.saturating_sub(client);
-        if client != vigie {
-            let (handler, method, status) = key;
-            problems.push(format!("{method} {handler} {status}: client {client}, Vigie {vigie}"));
-        }
+    for one in differences(expected, &seen) {
+        missing += one.truth.saturating_sub(one.vigie);
+        surplus += one.vigie.saturating_sub(one.truth);
+        let (handler, method, status) = one.key;
+        problems.push(format!(
+            "{method} {handler} {status}: client {}, Vigie {}",
+            one.truth, one.vigie
+        ));
     }
     let cell = if problems.is_empty() {
         "exact".to_owned()
@@ -80,8 +78,8 @@ fn counted(side: &Side, sides: &[Side], expected: &Counts, before: &Scrape, afte
         format!("+{surplus} −{missing}")
     };
     problems.extend(misnamed(side, sides, after));
-    let aborted = after.sum(ABORTED, &[("port", &side.port.to_string())]);
-    if aborted != 0.0 {
+    let aborted: u64 = after.aborted(&[("port", &side.port.to_string())]).values().sum();
+    if aborted != 0 {
         problems.push(format!("{aborted} requests are said to be aborted"));
     }
     Run { cell, problems }
@@ -108,8 +106,8 @@ fn misnamed(side: &Side, sides: &[Side], scrape: &Scrape) -> Vec<String> {
 }
 
 fn unreadable(side: &Side, requests: usize, before: &Scrape, after: &Scrape) -> Run {
-    let reason = [("reason", UNREADABLE)];
-    let lost = after.sum(LOST, &reason) - before.sum(LOST, &reason);
+    let unreadable = |scrape: &Scrape| scrape.lost().get(UNREADABLE).copied().unwrap_or_default();
+    let lost = unreadable(after) - unreadable(before);
     let seen: u64 = after.requests(side.port).values().sum();
     let mut problems = Vec::new();
     if seen != 0 {
@@ -147,32 +145,12 @@ fn growth(before: &Counts, after: &Counts) -> BTreeMap<CountKey, u64> {
     grown.filter(|(_, count)| *count != 0).collect()
 }
 
-/// What was lost, by reason.
-fn losses(scrape: &Scrape) -> BTreeMap<&str, f64> {
-    let samples = scrape.samples(LOST).filter(|sample| sample.value != 0.0);
-    samples
-        .map(|sample| (sample.labels.get("reason").map_or("", String::as_str), sample.value))
-        .collect()
-}
-
-/// All that Vigie says it has lost.
-pub fn lost(scrape: &Scrape) -> String {
-    let parts: Vec<String> = losses(scrape)
-        .into_iter()
-        .map(|(reason, count)| format!("{reason} {count}"))
-        .collect();
-    if parts.is_empty() {
-        "0".to_owned()
-    } else {
-        parts.join(", ")
-    }
-}
-
 /// What a run should not have lost.
 pub fn wrongly_lost(sides: &[Side], before: &Scrape, after: &Scrape) -> Vec<String> {
     let is_expected = |reason: &str| reason == UNREADABLE && sides.iter().any(|side| side.view == View::Unreadable);
-    let before = losses(before);
-    let grown = losses(after)
+    let before = before.lost();
+    let grown = after
+        .lost()
         .into_iter()
         .map(|(reason, count)| (reason, count - before.get(reason).copied().unwrap_or(0.0)))
         .filter(|(reason, count)| *count != 0.0 && !is_expected(reason));
@@ -319,7 +297,7 @@ mod tests {
         assert!(wrongly_lost(&[side(View::Counted)], &after, &after).is_empty());
         assert!(wrongly_lost(&[side(View::Unreadable)], &before, &after).is_empty());
         assert_eq!(
-            (lost(&after), lost(&Scrape::default())),
+            (after.lost_text(), Scrape::default().lost_text()),
             ("unreadable 3".to_owned(), "0".to_owned())
         );
     }

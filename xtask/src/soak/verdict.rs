@@ -3,11 +3,10 @@
 use super::clients::Tally;
 use super::targets::Target;
 use anyhow::Result;
-use std::collections::BTreeSet;
 use std::time::Duration;
-use testkit::{CountKey, Counts, Scrape, Vigie};
+use testkit::counts::{self, Difference};
+use testkit::{Counts, Scrape, Vigie};
 
-const ABORTED: &str = "http_requests_aborted_total";
 /// How long a server may take to notice that the clients have gone.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -24,41 +23,31 @@ pub fn counts(targets: &[Target], tally: &Tally, scrape: &Scrape) -> Vec<String>
         let left = tally.left.iter().filter(|((of, _), _)| *of == index);
         let left = left.map(|((_, path), count)| (*path, *count)).collect::<Vec<_>>();
         let port = target.server.port();
-        let found = differences(&expected, &left, &scrape.requests(port), |handler| {
-            aborted(scrape, port, handler)
+        let aborted = scrape.aborted(&[("port", &port.to_string())]);
+        let found = differences(&expected, &left, &scrape.requests(port), |wanted| {
+            let of = aborted
+                .iter()
+                .filter(|((handler, _), _)| wanted.is_none_or(|wanted| handler == wanted));
+            of.map(|(_, count)| count).sum()
         });
         problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", target.name)));
     }
     problems
 }
 
-/// Aborted requests of a handler, or of all.
-fn aborted(scrape: &Scrape, port: u16, handler: Option<&str>) -> u64 {
-    let port = port.to_string();
-    let labels: Vec<(&str, &str)> = [("port", port.as_str())]
-        .into_iter()
-        .chain(handler.map(|handler| ("handler", handler)))
-        .collect();
-    scrape.sum(ABORTED, &labels) as u64
-}
-
-/// What is answered is counted exactly; what was left is answered or aborted; and nothing else is aborted.
+/// What is answered is counted exactly; what was left is answered or aborted; and nothing else is aborted. `aborted` tells the
+/// aborted requests of a handler, or of all.
 fn differences(
     expected: &Counts,
     left: &[(&str, u64)],
     seen: &Counts,
     aborted: impl Fn(Option<&str>) -> u64,
 ) -> Vec<String> {
-    let mut problems = Vec::new();
-    let is_left = |key: &&CountKey| left.iter().any(|(path, _)| key.0 == *path);
-    let keys: BTreeSet<&CountKey> = expected.keys().chain(seen.keys()).collect();
-    for key in keys.into_iter().filter(|key| !is_left(key)) {
-        let count = |counts: &Counts| counts.get(key).copied().unwrap_or_default();
-        let (clients, vigie) = (count(expected), count(seen));
-        if clients != vigie {
-            problems.push(format!("{key:?}: the clients count {clients}, Vigie {vigie}"));
-        }
-    }
+    let is_left = |one: &Difference<'_>| left.iter().any(|(path, _)| one.key.0 == *path);
+    let mut problems: Vec<String> = counts::differences(expected, seen)
+        .filter(|one| !is_left(one))
+        .map(|one| format!("{:?}: the clients count {}, Vigie {}", one.key, one.truth, one.vigie))
+        .collect();
     let mut aborted_of_left = 0;
     for (path, sent) in left {
         let answered: u64 = seen
