@@ -1,4 +1,4 @@
-//! Truth and Vigie, side by side: counts must be right in every run, a time in one of them.
+//! Truth and Vigie, side by side: counts must be right in every run, of durations, too; a time in one of them.
 
 use crate::run::{Finished, Truth};
 use std::collections::BTreeMap;
@@ -40,13 +40,17 @@ impl Time {
 impl Truth {
     /// The requests that Vigie has to count.
     pub fn counts(&self) -> Counts {
-        let answered = self.answered.iter().map(|(key, list)| (key, list.len() as u64));
-        let long_lived = self.long_lived.iter().map(|(key, count)| (key, *count));
-        let mut counts = Counts::new();
-        for (key, count) in answered.chain(long_lived) {
+        let mut counts = self.timed();
+        for (key, count) in &self.long_lived {
             *counts.entry(key.clone()).or_default() += count;
         }
         counts
+    }
+
+    /// The requests that Vigie has to time.
+    fn timed(&self) -> Counts {
+        let answered = self.answered.iter();
+        answered.map(|(key, list)| (key.clone(), list.len() as u64)).collect()
     }
 
     /// What Vigie counts otherwise on this port, if anything.
@@ -59,13 +63,13 @@ impl Truth {
         if aborted != self.aborted {
             return Some(format!("aborted {aborted:?}, not {:?}", self.aborted));
         }
-        let port = port.to_string();
-        let has_durations = |(handler, _, _): &&CountKey| {
-            let labels = [("port", port.as_str()), ("handler", handler.as_str())];
-            scrape.value(&format!("{DURATION}_count"), &labels) != Ok(None)
-        };
-        let timed = self.long_lived.keys().find(has_durations);
-        timed.map(|(handler, _, _)| format!("{handler} is long-lived and has durations"))
+        let (expected, seen) = (self.timed(), scrape.durations(port));
+        // Not even an empty histogram.
+        let is_timed = |long_lived: &&CountKey| seen.keys().any(|(handler, _, _)| *handler == long_lived.0);
+        if let Some((handler, _, _)) = self.long_lived.keys().find(is_timed) {
+            return Some(format!("{handler} is long-lived and has durations"));
+        }
+        (expected != seen).then(|| format!("durations of {}", differing(&expected, &seen)))
     }
 }
 
@@ -104,8 +108,7 @@ pub fn judge(runs: &[Finished], scrape: &Scrape, tolerance: f64) -> Verdict {
     // What is wrong in the same way in several runs is said once.
     verdict.problems.dedup();
     for (key, list) in times {
-        // A key that was never counted is a wrong count already.
-        if list.iter().any(|time| time.vigie.is_some()) && !list.iter().any(|time| time.is_right(tolerance)) {
+        if !list.iter().any(|time| time.is_right(tolerance)) {
             verdict.problems.push(wrong_time(key, &list));
         }
     }
@@ -200,8 +203,12 @@ http_requests_aborted_total{port="8",handler="/a",method="GET"} 5
     }
 
     fn problems(runs: &[Truth], tolerance: f64) -> Vec<String> {
+        problems_of(&scrape(), runs, tolerance)
+    }
+
+    fn problems_of(scrape: &Scrape, runs: &[Truth], tolerance: f64) -> Vec<String> {
         let runs: Vec<Finished> = runs.iter().map(|truth| Finished::of(7, truth.clone())).collect();
-        judge(&runs, &scrape(), tolerance).problems
+        judge(&runs, scrape, tolerance).problems
     }
 
     #[test]
@@ -235,7 +242,7 @@ http_requests_aborted_total{port="8",handler="/a",method="GET"} 5
         );
         assert_eq!(
             problem(|truth| drop(truth.answered.insert(key("/a", 201), vec![0.1]))),
-            "{GET /a 201} 0 not 1"
+            "{GET /a 201} 0 not 1; mean ms of {GET /a 201}: nothing not 100.0"
         );
         assert_eq!(problem(|truth| truth.long_lived.clear()), "{GET /s 200} 1 not 0");
         assert_eq!(
@@ -248,6 +255,29 @@ http_requests_aborted_total{port="8",handler="/a",method="GET"} 5
                 truth.long_lived.insert(key("/a", 200), 2);
             }),
             "/a is long-lived and has durations"
+        );
+    }
+
+    #[test]
+    fn durations_that_disappear_are_a_problem() {
+        let lines = SCRAPE.lines().filter(|line| !line.starts_with(DURATION));
+        let without = Scrape::parse(&(lines.collect::<Vec<_>>().join("\n") + "\n")).unwrap();
+        assert_eq!(
+            problems_of(&without, &[truth(&[0.1, 0.1])], 0.02),
+            [
+                "durations of {GET /a 200} 0 not 2",
+                "mean ms of {GET /a 200}: nothing not 100.0"
+            ]
+        );
+        let fewer = SCRAPE.replace("le=\"+Inf\"} 2", "le=\"+Inf\"} 1");
+        let fewer = fewer.replace(
+            "_count{port=\"7\",handler=\"/a\",method=\"GET\",status=\"200\"} 2",
+            "_count{port=\"7\",handler=\"/a\",method=\"GET\",status=\"200\"} 1",
+        );
+        let fewer = Scrape::parse(&fewer).unwrap();
+        assert_eq!(
+            problems_of(&fewer, &[truth(&[0.2, 0.2]), truth(&[0.2, 0.2])], 0.02),
+            ["durations of {GET /a 200} 1 not 2"]
         );
     }
 
