@@ -133,7 +133,8 @@ fn compare(watched: &Watched, records: &Records, before: &Scrape, after: &Scrape
     let waited: f64 = records.list.iter().map(|record| record.waited.as_secs_f64()).sum();
     let requests = records.len() as f64;
     Difference {
-        seconds: (client - vigie) / requests,
+        client: client / requests,
+        vigie: vigie / requests,
         waited: waited / requests,
     }
 }

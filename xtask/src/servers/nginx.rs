@@ -1,7 +1,7 @@
 //! nginx: files, and before other servers.
 
 use super::client::{Mix, SIZES};
-use super::watched::{Side, View, Watched};
+use super::watched::{Side, UNIX, View, Watched};
 use super::{python, version};
 use crate::paths;
 use crate::setup::ServerTools;
@@ -62,7 +62,7 @@ pub fn before_uvicorn(tools: &ServerTools) -> Result<Watched> {
         title: "… its upstream, uvicorn".to_owned(),
         version: python::uvicorn_version(tools)?,
         service: python::UVICORN_SERVICE,
-        port: upstream.port(),
+        port: upstream.port().to_string(),
         view: View::Counted,
     };
     Ok(watched(nginx, "nginx, proxy")?.before(upstream, side))
@@ -78,8 +78,8 @@ pub fn before_gunicorn(tools: &ServerTools) -> Result<Watched> {
         title: "… its upstream, gunicorn".to_owned(),
         version: python::gunicorn_version(tools)?,
         service: python::GUNICORN_SERVICE,
-        port: 0,
-        view: View::UnixSocket,
+        port: UNIX.to_owned(),
+        view: View::Counted,
     };
     Ok(watched(nginx, "nginx, proxy to a Unix socket")?.before(upstream, side))
 }

@@ -82,7 +82,7 @@ impl Line {
 
     /// Adds the means of durations: one run has to be right. The table shows the one that came nearest.
     pub fn time(&mut self, differences: &[Difference]) {
-        let distance = |difference: &Difference| difference.seconds.abs();
+        let distance = |difference: &Difference| difference.seconds().abs();
         let nearest = differences.iter().copied();
         self.difference = nearest.min_by(|a, b| distance(a).total_cmp(&distance(b)));
         if !differences.iter().any(Difference::is_right) {
@@ -90,14 +90,17 @@ impl Line {
                 .iter()
                 .map(|run| {
                     format!(
-                        "{} (the client waited {})",
-                        microseconds(run.seconds),
+                        "{} − {} (the client waited {})",
+                        microseconds(run.client),
+                        microseconds(run.vigie),
                         microseconds(run.waited)
                     )
                 })
                 .collect();
-            self.problems
-                .push(format!("mean durations, client − Vigie, µs: {}", list.join(", ")));
+            self.problems.push(format!(
+                "mean durations, client − Vigie, µs, not nearly the same in one run: {}",
+                list.join(", ")
+            ));
         }
     }
 
@@ -116,7 +119,7 @@ impl Line {
             one,
             some,
             many,
-            of(|run| run.seconds),
+            of(|run| run.seconds()),
             of(|run| run.waited),
             self.lost.clone(),
             verdict.to_owned(),

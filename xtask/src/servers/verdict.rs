@@ -22,12 +22,15 @@ pub struct Run {
 
 /// How far the mean of Vigie's durations may be from the mean of the client's, in seconds.
 const TOLERANCE: f64 = 200e-6;
+/// The least part of the client's mean that Vigie's must be: for a fast server the tolerance alone would let it be nothing. nginx's
+/// files came to 0.48 to 0.60 in seven runs: the rest is the client's own system calls.
+const SHARE: f64 = 0.25;
 
 /// How the durations of a run with one client compare, in the mean and in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
-    /// The client's minus Vigie's.
-    pub seconds: f64,
+    pub client: f64,
+    pub vigie: f64,
     /// How long the client's own thread waited for a CPU meanwhile: on a busy machine an answer has long been sent
     /// when its client gets to read it.
     pub waited: f64,
@@ -36,9 +39,14 @@ pub struct Difference {
 // === impl Difference ===
 
 impl Difference {
+    /// The client's minus Vigie's.
+    pub fn seconds(&self) -> f64 {
+        self.client - self.vigie
+    }
+
     /// Whether Vigie's mean is the client's. What the client waited is shown, and excuses nothing.
     pub fn is_right(&self) -> bool {
-        self.seconds.abs() <= TOLERANCE
+        self.seconds().abs() <= TOLERANCE && self.vigie >= self.client * SHARE
     }
 }
 
@@ -47,7 +55,6 @@ pub fn judge(side: &Side, sides: &[Side], records: &Records, before: &Scrape, af
     let mut run = match side.view {
         View::Counted => counted(side, sides, &records.counts(), before, after),
         View::Unreadable => unreadable(side, records.len(), before, after),
-        View::UnixSocket => unix_socket(side, records.len(), before, after),
     };
     if let Some(record) = records.unexpected().first() {
         let (handler, method, status) = (record.handler, &record.method, record.status);
@@ -60,7 +67,7 @@ pub fn judge(side: &Side, sides: &[Side], records: &Records, before: &Scrape, af
 }
 
 fn counted(side: &Side, sides: &[Side], expected: &Counts, before: &Scrape, after: &Scrape) -> Run {
-    let seen = growth(&before.requests(side.port), &after.requests(side.port));
+    let seen = growth(&counts_of(side, before), &counts_of(side, after));
     let mut problems: Vec<String> = Vec::new();
     let (mut missing, mut surplus) = (0, 0);
     for one in differences(expected, &seen) {
@@ -78,26 +85,27 @@ fn counted(side: &Side, sides: &[Side], expected: &Counts, before: &Scrape, afte
         format!("+{surplus} −{missing}")
     };
     problems.extend(misnamed(side, sides, after));
-    let aborted: u64 = after.aborted(&[("port", &side.port.to_string())]).values().sum();
+    let aborted: u64 = after.aborted(&side.labels()).values().sum();
     if aborted != 0 {
         problems.push(format!("{aborted} requests are said to be aborted"));
     }
     Run { cell, problems }
 }
 
-/// Requests of this port under another service; and of this service on the port of another side, or on one that the kernel
-/// gives to client sockets. Elsewhere the host may have another server of that name.
+/// Requests of this port under another service (of a Unix socket, they are others'); and of this service on the port of another
+/// side, or on one that the kernel gives to client sockets. Elsewhere the host may have another server of that name.
 fn misnamed(side: &Side, sides: &[Side], scrape: &Scrape) -> Vec<String> {
-    let is_ours = |port: u16| port >= CLIENT_PORTS || sides.iter().any(|other| other.port == port);
-    let places: BTreeSet<(&str, u16)> = scrape
+    let is_clients = |port: &str| port.parse::<u16>().is_ok_and(|port| port >= CLIENT_PORTS);
+    let is_ours = |port: &str| is_clients(port) || sides.iter().any(|other| other.port == port);
+    let places: BTreeSet<(&str, &str)> = scrape
         .samples(REQUESTS)
         .map(|sample| {
             let label = |name: &str| sample.labels.get(name).map_or("", String::as_str);
-            (label("service"), label("port").parse().unwrap_or(0))
+            (label("service"), label("port"))
         })
         .filter(|(service, port)| match (*service == side.service, *port == side.port) {
-            (true, false) => is_ours(*port),
-            (false, true) => true,
+            (true, false) => is_ours(port),
+            (false, true) => !side.is_on_unix_socket(),
             (true, true) | (false, false) => false,
         })
         .collect();
@@ -108,7 +116,7 @@ fn misnamed(side: &Side, sides: &[Side], scrape: &Scrape) -> Vec<String> {
 fn unreadable(side: &Side, requests: usize, before: &Scrape, after: &Scrape) -> Run {
     let unreadable = |scrape: &Scrape| scrape.lost().get(UNREADABLE).copied().unwrap_or_default();
     let lost = unreadable(after) - unreadable(before);
-    let seen: u64 = after.requests(side.port).values().sum();
+    let seen: u64 = counts_of(side, after).values().sum();
     let mut problems = Vec::new();
     if seen != 0 {
         problems.push(format!("{seen} requests were counted that cannot be read"));
@@ -123,17 +131,8 @@ fn unreadable(side: &Side, requests: usize, before: &Scrape, after: &Scrape) -> 
     Run { cell, problems }
 }
 
-fn unix_socket(side: &Side, requests: usize, before: &Scrape, after: &Scrape) -> Run {
-    let count = |scrape: &Scrape| scrape.sum(REQUESTS, &[("service", side.service)]);
-    let seen = count(after) - count(before);
-    let mut problems = Vec::new();
-    if seen != 0.0 && seen != requests as f64 {
-        problems.push(format!(
-            "{seen} of {requests} requests are counted: neither none nor all"
-        ));
-    }
-    let cell = if seen == 0.0 { "not seen" } else { "exact" }.to_owned();
-    Run { cell, problems }
+fn counts_of(side: &Side, scrape: &Scrape) -> Counts {
+    scrape.counts(REQUESTS, &side.labels())
 }
 
 /// How counts have grown.
@@ -161,6 +160,7 @@ pub fn wrongly_lost(sides: &[Side], before: &Scrape, after: &Scrape) -> Vec<Stri
 
 #[cfg(test)]
 mod tests {
+    use super::super::watched::UNIX;
     use super::*;
     use std::time::{Duration, Instant};
     use testkit::Record;
@@ -170,7 +170,7 @@ mod tests {
             title: "t".to_owned(),
             version: "1".to_owned(),
             service: "s",
-            port: 80,
+            port: "80".to_owned(),
             view,
         }
     }
@@ -197,7 +197,7 @@ mod tests {
         Scrape::parse(&format!("{types}{requests}# TYPE vigie_lost_total counter\n{lost}")).unwrap()
     }
 
-    fn requests(service: &str, port: u16, count: u64) -> String {
+    fn requests(service: &str, port: &str, count: u64) -> String {
         let labels = format!("service=\"{service}\",port=\"{port}\",handler=\"/a\",method=\"GET\",status=\"200\"");
         format!("http_requests_total{{{labels}}} {count}\n")
     }
@@ -212,16 +212,28 @@ mod tests {
 
     #[test]
     fn the_clients_own_wait_excuses_no_difference() {
-        let is_right = |seconds, waited| Difference { seconds, waited }.is_right();
-        assert!(is_right(150e-6, 0.0) && is_right(-150e-6, 0.0) && is_right(200e-6, 0.0));
-        assert!(!is_right(250e-6, 0.0) && !is_right(-250e-6, 0.0) && !is_right(250e-6, 200e-6));
+        let is_right = |vigie, waited| {
+            let client = 1000e-6;
+            Difference { client, vigie, waited }.is_right()
+        };
+        assert!(is_right(850e-6, 0.0) && is_right(1150e-6, 0.0) && is_right(801e-6, 0.0));
+        assert!(!is_right(750e-6, 0.0) && !is_right(1250e-6, 0.0) && !is_right(750e-6, 200e-6));
+    }
+
+    #[test]
+    fn a_fast_servers_time_is_not_nothing() {
+        let is_right = |vigie| {
+            let (client, waited) = (100e-6, 0.0);
+            Difference { client, vigie, waited }.is_right()
+        };
+        assert!(is_right(60e-6) && is_right(26e-6) && !is_right(24e-6) && !is_right(0.0));
     }
 
     #[test]
     fn only_equal_growth_is_exact() {
-        let before = scrape(&requests("s", 80, 5));
+        let before = scrape(&requests("s", "80", 5));
         let sent = records(&[200, 200]);
-        let after = |count| judge_alone(View::Counted, &sent, &before, &scrape(&requests("s", 80, count)));
+        let after = |count| judge_alone(View::Counted, &sent, &before, &scrape(&requests("s", "80", count)));
         assert_eq!((after(7).cell.as_str(), after(7).problems.len()), ("exact", 0));
         assert_eq!(after(6).cell, "+0 −1");
         assert_eq!(after(8).problems, ["GET /a 200: client 2, Vigie 3"]);
@@ -231,18 +243,18 @@ mod tests {
     fn a_request_in_another_place_is_wrong() {
         let sent = records(&[200]);
         for (service, port, problem) in [
-            ("t", 80, "requests of service t on port 80"),
-            ("s", 40000, "requests of service s on port 40000"),
+            ("t", "80", "requests of service t on port 80"),
+            ("s", "40000", "requests of service s on port 40000"),
         ] {
-            let after = scrape(&format!("{}{}", requests("s", 80, 1), requests(service, port, 1)));
+            let after = scrape(&format!("{}{}", requests("s", "80", 1), requests(service, port, 1)));
             let run = judge_alone(View::Counted, &sent, &Scrape::default(), &after);
             assert!(run.problems.iter().any(|found| found == problem), "{run:?}");
         }
         let upstream = Side {
-            port: 81,
+            port: "81".to_owned(),
             ..side(View::Counted)
         };
-        let mixed = scrape(&format!("{}{}", requests("s", 80, 1), requests("s", 81, 1)));
+        let mixed = scrape(&format!("{}{}", requests("s", "80", 1), requests("s", "81", 1)));
         let run = judge(
             &side(View::Counted),
             &[side(View::Counted), upstream],
@@ -251,7 +263,7 @@ mod tests {
             &mixed,
         );
         assert_eq!(run.problems, ["requests of service s on port 81"]);
-        let elsewhere = scrape(&format!("{}{}", requests("s", 80, 1), requests("t", 81, 1)));
+        let elsewhere = scrape(&format!("{}{}", requests("s", "80", 1), requests("t", "81", 1)));
         assert_eq!(
             judge_alone(View::Counted, &sent, &Scrape::default(), &elsewhere)
                 .problems
@@ -263,12 +275,27 @@ mod tests {
     #[test]
     fn an_answer_that_is_wrong_is_wrong_even_if_it_is_counted() {
         let run = judge_alone(
-            View::UnixSocket,
-            &records(&[200, 0]),
+            View::Counted,
+            &records(&[200, 404]),
             &Scrape::default(),
-            &Scrape::default(),
+            &scrape(&(requests("s", "80", 1) + &requests("s", "80", 1).replace("200", "404"))),
         );
-        assert_eq!(run.problems, ["the client got 1 wrong answers, as 0 for GET /a"]);
+        assert_eq!(run.problems, ["the client got 1 wrong answers, as 404 for GET /a"]);
+    }
+
+    #[test]
+    fn the_service_tells_unix_sockets_apart() {
+        let unix = Side {
+            port: UNIX.to_owned(),
+            ..side(View::Counted)
+        };
+        let judge = |requests: &str| {
+            let sides = [side(View::Counted), unix.clone()];
+            judge(&unix, &sides, &records(&[200]), &Scrape::default(), &scrape(requests)).problems
+        };
+        let (own, other) = (requests("s", UNIX, 1), requests("t", UNIX, 5));
+        assert_eq!(judge(&(own + &other)), [""; 0]);
+        assert_eq!(judge(&other), ["GET /a 200: client 1, Vigie 0"]);
     }
 
     #[test]
@@ -281,7 +308,7 @@ mod tests {
         };
         assert_eq!(of(format!("|{}", lost_line(2))), 0);
         assert_eq!(of(format!("|{}", lost_line(1))), 1);
-        assert_eq!(of(format!("{}|{}", requests("s", 80, 1), lost_line(2))), 1);
+        assert_eq!(of(format!("{}|{}", requests("s", "80", 1), lost_line(2))), 1);
     }
 
     #[test]

@@ -17,8 +17,6 @@ pub enum View {
     Counted,
     /// It cannot read what the server's system calls move: it counts no request, and says that it lost some.
     Unreadable,
-    /// It sees a Unix socket's requests or it does not: either none is counted, or every one.
-    UnixSocket,
 }
 
 /// One server of a row, and how it must be seen.
@@ -30,10 +28,13 @@ pub struct Side {
     pub version: String,
     /// What Vigie must call it.
     pub service: &'static str,
-    /// The port that its requests come in on; 0 for a Unix socket.
-    pub port: u16,
+    /// The label of the port that its requests come in on; [`UNIX`] for a Unix socket.
+    pub port: String,
     pub view: View,
 }
+
+/// What Vigie gives Unix sockets for a port: all of them.
+pub const UNIX: &str = "unix";
 
 /// A row's servers. They end when this is dropped, the first one first.
 #[derive(Debug)]
@@ -48,6 +49,21 @@ pub struct Watched {
     pub is_in_namespace: bool,
 }
 
+// === impl Side ===
+
+impl Side {
+    /// What its requests are looked for under. A port is one server's; Unix sockets of others on this host are told apart by the
+    /// service.
+    pub fn labels(&self) -> Vec<(&str, &str)> {
+        let service = self.is_on_unix_socket().then_some(("service", self.service));
+        [("port", self.port.as_str())].into_iter().chain(service).collect()
+    }
+
+    pub fn is_on_unix_socket(&self) -> bool {
+        self.port == UNIX
+    }
+}
+
 // === impl Watched ===
 
 impl Watched {
@@ -57,7 +73,7 @@ impl Watched {
             title: title.to_owned(),
             version,
             service,
-            port: server.port(),
+            port: server.port().to_string(),
             view: View::Counted,
         };
         Self {
