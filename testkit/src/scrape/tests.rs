@@ -164,3 +164,31 @@ fn refuses_bad_histograms() {
     bad(&["bucket 1", sum, count], "without le");
     bad(&[sum, count], "no buckets");
 }
+
+#[test]
+fn counts_of_other_kinds() {
+    let text = r#"# TYPE http_request_duration_seconds histogram
+http_request_duration_seconds_bucket{port="unix",handler="/a",method="GET",status="200",le="+Inf"} 2
+http_request_duration_seconds_sum{port="unix",handler="/a",method="GET",status="200"} 0.2
+http_request_duration_seconds_count{port="unix",handler="/a",method="GET",status="200"} 2
+# TYPE http_requests_aborted_total counter
+http_requests_aborted_total{service="s",port="7",handler="/a",method="GET"} 1
+http_requests_aborted_total{service="t",port="7",handler="/a",method="GET"} 2
+# TYPE vigie_lost_total counter
+vigie_lost_total{reason="a"} 0
+vigie_lost_total{reason="b"} 3
+vigie_lost_total{reason="c"} 1
+"#;
+    let scrape = Scrape::parse(text).unwrap();
+    let key = ("/a".to_owned(), "GET".to_owned(), 200);
+    assert_eq!(scrape.durations("unix"), Counts::from([(key, 2)]));
+    assert!(scrape.durations(7).is_empty());
+    let aborted = |labels: &[(&str, &str)]| scrape.aborted(labels).into_values().collect::<Vec<_>>();
+    assert_eq!(aborted(&[("port", "7")]), [3]);
+    assert_eq!(aborted(&[("port", "7"), ("service", "t")]), [2]);
+    assert_eq!(scrape.lost(), BTreeMap::from([("b", 3.0), ("c", 1.0)]));
+    assert_eq!(
+        (scrape.lost_text(), Scrape::default().lost_text()),
+        ("b 3, c 1".to_owned(), "0".to_owned())
+    );
+}
