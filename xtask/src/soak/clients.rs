@@ -146,6 +146,13 @@ fn connection(index: usize, target: &Target, random: &mut Random, tally: &mut Ta
         let shot = (target.shot)(random);
         let response = client.send(&shot.request)?;
         tally.answer(index, &shot, response.status);
+        ensure!(
+            shot.expected == Some(response.status),
+            "{} {} was answered {}",
+            shot.request.method,
+            shot.handler,
+            response.status
+        );
         // A server may close after a 5xx without announcing it, and would not read a request sent meanwhile.
         if !client.is_open() || response.status >= 500 {
             return Ok(());
