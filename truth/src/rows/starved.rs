@@ -4,7 +4,7 @@ use super::{Group, Row, row};
 use crate::peer::{OK, get, put};
 use crate::raw;
 use crate::run::Run;
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use std::env;
 use std::hint;
 use std::io::Read as _;
@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 use testkit::{Server, TempDir, free_port};
 
 pub const GROUP: Group = Group {
@@ -27,6 +28,9 @@ pub const GROUP: Group = Group {
 const CPU: usize = 0;
 /// How many threads of normal priority want it.
 const SPINNERS: usize = 16;
+const REQUESTS: usize = 40;
+/// With a CPU of its own, the server answers all of them within a few milliseconds.
+const STARVED: Duration = Duration::from_millis(500);
 
 fn starved(run: &mut Run<'_>) -> Result<()> {
     let port = free_port()?;
@@ -37,17 +41,20 @@ fn starved(run: &mut Run<'_>) -> Result<()> {
     run.serve_elsewhere(port);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        for _ in 0..SPINNERS {
-            scope.spawn(|| -> Result<()> {
-                raw::pin(CPU)?;
-                while !stop.load(Ordering::Relaxed) {
-                    hint::spin_loop();
-                }
-                Ok(())
-            });
-        }
+        let spin = || -> Result<()> {
+            raw::pin(CPU)?;
+            while !stop.load(Ordering::Relaxed) {
+                hint::spin_loop();
+            }
+            Ok(())
+        };
+        let spinners: Vec<_> = (0..SPINNERS).map(|_| scope.spawn(spin)).collect();
         let asked = scope.spawn(|| ask(run)).join();
         stop.store(true, Ordering::Relaxed);
+        for spinner in spinners {
+            let spun = spinner.join().map_err(|_| anyhow!("a busy thread panicked"))?;
+            spun.context("a busy thread")?;
+        }
         asked.map_err(|_| anyhow!("the client panicked"))?
     })?;
     run.visible_at_once()
@@ -57,11 +64,17 @@ fn starved(run: &mut Run<'_>) -> Result<()> {
 fn ask(run: &mut Run<'_>) -> Result<()> {
     raw::come_first()?;
     let mut client = run.connect()?;
-    for _ in 0..40 {
+    let start = Instant::now();
+    for _ in 0..REQUESTS {
         client.send_raw(&get("/starved/server"))?;
         let response = client.read_response("GET")?;
         run.client_saw("/starved/server", "GET", &response);
     }
+    let time = start.elapsed();
+    ensure!(
+        time > STARVED,
+        "{REQUESTS} requests took {time:?}: the server was not starved"
+    );
     run.keep(client);
     Ok(())
 }
