@@ -54,13 +54,17 @@ fn ensure_express(sources: &Path, installed: &Path) -> Result<()> {
         new.is_ok_and(|new| old.is_ok_and(|old| old == new))
     };
     // npm writes it last.
-    let is_complete = installed.join("node_modules/.package-lock.json").exists();
-    if is_complete && EXPRESS.into_iter().all(same) {
+    let complete = installed.join("node_modules/.package-lock.json");
+    if complete.exists() && EXPRESS.into_iter().all(same) {
         ok("packages of the Express server");
         return Ok(());
     }
     installing("packages of the Express server (npm)");
     fs::create_dir_all(installed).context("cannot make a directory for the Express server")?;
+    // The copies are new already while the packages are old: if npm fails, they must not count as done.
+    if complete.exists() {
+        fs::remove_file(&complete).context("cannot remove the mark of the Express server's packages")?;
+    }
     for name in EXPRESS {
         fs::copy(sources.join(name), installed.join(name)).with_context(|| format!("cannot copy {name}"))?;
     }
