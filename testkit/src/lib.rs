@@ -14,6 +14,7 @@ pub mod schedule;
 pub mod scrape;
 pub mod servers;
 pub mod socket;
+pub mod stop;
 pub mod store;
 pub mod table;
 pub mod temp_dir;

@@ -17,7 +17,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use testkit::host::Host;
-use testkit::{TempDir, vigie};
+use testkit::{TempDir, stop, vigie};
 
 /// Runs the rows, and compares what clients and servers know with what Vigie says.
 #[derive(Parser, Debug)]
@@ -62,6 +62,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(port) = arguments.serve_starved {
         return rows::serve_starved(port).map(|()| true);
     }
+    let stop = stop::on_signal()?;
     let _host = Host::beside_others()?;
     let directory = TempDir::new()?;
     let config = directory.write("vigie.yml", config()?.as_bytes())?;
@@ -72,7 +73,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         core_only: arguments.core,
         names: arguments.rows.clone(),
     };
-    let (lines, scrape) = suite::run(&vigie, &choice, arguments.time_tolerance)?;
+    let (lines, scrape) = suite::run(&vigie, &choice, arguments.time_tolerance, &stop)?;
     let wrong = lines.iter().filter(|line| !line.is_right()).count();
     if arguments.json {
         print!("{}", report::json(&lines));

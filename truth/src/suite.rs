@@ -4,9 +4,9 @@ use crate::judge::judge;
 use crate::report::Line;
 use crate::rows::{GROUPS, Pace, Row};
 use crate::run::{Finished, Run};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use testkit::{Scrape, Vigie};
@@ -66,8 +66,8 @@ impl Choice {
     }
 }
 
-/// Runs the chosen rows and judges them.
-pub fn run(vigie: &Vigie, choice: &Choice, tolerance: f64) -> Result<(Vec<Line>, Scrape)> {
+/// Runs the chosen rows and judges them. `stop` ends it after the rows that are under way.
+pub fn run(vigie: &Vigie, choice: &Choice, tolerance: f64, stop: &AtomicBool) -> Result<(Vec<Line>, Scrape)> {
     let tasks = choice.tasks()?;
     let waiting: Vec<&Task> = tasks
         .iter()
@@ -78,7 +78,9 @@ pub fn run(vigie: &Vigie, choice: &Choice, tolerance: f64) -> Result<(Vec<Line>,
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
-                while let Some(task) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while !stop.load(Ordering::Relaxed)
+                    && let Some(task) = waiting.get(next.fetch_add(1, Ordering::Relaxed))
+                {
                     task.run(vigie);
                 }
             });
@@ -86,9 +88,11 @@ pub fn run(vigie: &Vigie, choice: &Choice, tolerance: f64) -> Result<(Vec<Line>,
     });
     for task in tasks.iter().filter(|task| task.row.pace == Pace::Works) {
         for _ in 0..RUNS {
+            ensure!(!stop.load(Ordering::Relaxed), "stopped before all rows have run");
             task.run(vigie);
         }
     }
+    ensure!(!stop.load(Ordering::Relaxed), "stopped before all rows have run");
     let scrape = vigie.settled(|scrape| tasks.iter().all(|task| task.counts_fit(scrape)))?;
     let lines = tasks.iter().map(|task| task.line(&scrape, tolerance));
     Ok((lines.collect(), scrape))

@@ -6,7 +6,7 @@ mod report;
 mod servers;
 
 use crate::setup::Tools;
-use crate::{command, paths, stop};
+use crate::{command, paths};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use compare::Comparison;
@@ -15,7 +15,7 @@ use servers::Servers;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use testkit::{run_stages, store};
+use testkit::{run_stages, stop, store};
 
 /// Virtual users of each stage.
 const USERS: [usize; 4] = [10, 30, 60, 100];

@@ -9,7 +9,6 @@ mod process;
 mod servers;
 mod setup;
 mod soak;
-mod stop;
 mod test;
 mod truth;
 mod vm;

@@ -17,11 +17,12 @@ mod verdict;
 mod version;
 mod watched;
 
-use crate::{command, document, paths, setup, stop};
+use crate::{command, document, paths, setup};
 use anyhow::{Result, bail, ensure};
 use catalogue::{ROWS, Row};
 use clap::Args;
 use std::sync::atomic::Ordering;
+use testkit::stop;
 
 /// The flags of `cargo xtask servers`.
 #[derive(Args, Debug)]

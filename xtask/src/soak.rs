@@ -17,15 +17,18 @@ use clients::Tally;
 use footprint::Footprint;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use targets::Target;
 use testkit::host::Host;
-use testkit::{Vigie, vigie};
+use testkit::{Vigie, stop, vigie};
 
 /// How many clients there are at any time.
 const CLIENTS: usize = 16;
 /// What comes before the first look at Vigie's memory, at the most.
 const WARM_UP: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether to stop.
+const SLICE: Duration = Duration::from_millis(200);
 
 #[derive(Args, Debug)]
 pub struct Options {
@@ -68,11 +71,16 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
         "seed {seed}: {:.1} minutes of {CLIENTS} clients",
         duration.as_secs_f64() / 60.0
     );
+    let stop = stop::on_signal()?;
     let _host = Host::beside_others()?;
     let targets = targets::start(tools)?;
     let vigie = vigie(&paths::target()?.join("release/vigie"), &[])?;
     let mut tallies = vec![clients::warm_up(&targets)?];
-    let (warm, rest) = load(&targets, &vigie, seed, duration)?;
+    let (warm, rest) = load(&targets, &vigie, seed, duration, &stop)?;
+    ensure!(
+        !stop.load(Ordering::Relaxed),
+        "stopped before the load was over: nothing is compared"
+    );
     tallies.extend(rest);
     let tally = Tally::sum(tallies);
     println!("{}", tally.summary());
@@ -97,26 +105,40 @@ fn now() -> u64 {
 }
 
 /// The load: what Vigie holds once it is warm, and what each client did.
-fn load(targets: &[Target], vigie: &Vigie, seed: u64, duration: Duration) -> Result<(Footprint, Vec<Tally>)> {
-    let stop = AtomicBool::new(false);
+fn load(
+    targets: &[Target],
+    vigie: &Vigie,
+    seed: u64,
+    duration: Duration,
+    stop: &AtomicBool,
+) -> Result<(Footprint, Vec<Tally>)> {
+    let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|index| {
-                let stop = &stop;
-                scope.spawn(move || clients::run(targets, seed.wrapping_add(index as u64), stop))
+                let is_over = &is_over;
+                scope.spawn(move || clients::run(targets, seed.wrapping_add(index as u64), is_over))
             })
             .collect();
         let warm_up = WARM_UP.min(duration / 4);
-        thread::sleep(warm_up);
+        sleep(warm_up, stop);
         let warm = Footprint::measure(vigie);
         if warm.is_ok() {
-            thread::sleep(duration - warm_up);
+            sleep(duration - warm_up, stop);
         }
-        stop.store(true, Ordering::Relaxed);
+        is_over.store(true, Ordering::Relaxed);
         let tallies = clients.into_iter().map(|client| client.join());
         let tallies: Vec<Tally> = tallies
             .collect::<Result<_, _>>()
             .map_err(|_| anyhow::anyhow!("a client panicked"))?;
         Ok((warm?, tallies))
     })
+}
+
+/// Sleeps until the time is over, or it is to stop.
+fn sleep(duration: Duration, stop: &AtomicBool) {
+    let end = Instant::now() + duration;
+    while !stop.load(Ordering::Relaxed) && Instant::now() < end {
+        thread::sleep(SLICE.min(end.saturating_duration_since(Instant::now())));
+    }
 }

@@ -4,13 +4,12 @@
 //! without the log of the kernel side. What the verifier makes of them differs by kernel. Then real requests are counted.
 
 mod cpio;
-mod initramfs;
+pub mod initramfs;
 pub mod kernels;
 pub mod machine;
 mod report;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -21,6 +20,7 @@ use clap::Args;
 use crate::{command, paths};
 use initramfs::Payload;
 use machine::Ended;
+use testkit::{TempDir, stop};
 
 /// All kernels that are tried.
 pub const KERNELS: [&str; 3] = ["6.1", "6.12", kernels::NEWEST];
@@ -88,6 +88,7 @@ pub fn run(options: &Options) -> Result<()> {
     let kernels = wanted.iter().map(|kernel| kernels::get(kernel, options.update));
     let kernels = kernels.collect::<Result<Vec<_>>>()?;
     let (vigie, payloads) = payloads()?;
+    let stop = stop::on_signal()?;
     let mut outcomes = Vec::new();
     for kernel in kernels {
         let is_wanted = |payload: &&Payload| {
@@ -99,12 +100,14 @@ pub fn run(options: &Options) -> Result<()> {
             bail!("no such program for Linux {}", kernel.version);
         }
         report::kernel(&kernel);
-        let initramfs = paths::target()?.join(format!("vm-{}-{}.cpio", kernel.wanted, std::process::id()));
-        fs::write(&initramfs, initramfs::build(&payloads, &[&vigie])?).context("cannot write the machine's files")?;
+        let directory = TempDir::new()?;
+        let initramfs = directory
+            .write("initramfs.cpio", &initramfs::build(&payloads, &[&vigie])?)
+            .context("cannot write the machine's files")?;
         let begin = Instant::now();
-        let result = machine::run(&kernel, &initramfs, Duration::from_secs(options.limit), report::line);
-        fs::remove_file(&initramfs)?;
-        let ended = result.with_context(|| format!("on Linux {}", kernel.version))?;
+        let limit = Duration::from_secs(options.limit);
+        let ended = machine::run(&kernel, &initramfs, limit, &stop, report::line)
+            .with_context(|| format!("on Linux {}", kernel.version))?;
         // The machine has run them in this order, or said that it could not.
         let names: Vec<&str> = ended.iter().map(|ended| ended.name.as_str()).collect();
         if names != payloads.iter().map(|payload| payload.name).collect::<Vec<_>>() {
@@ -123,11 +126,20 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Vigie, and the programs that are run.
 fn payloads() -> Result<(PathBuf, Vec<Payload>)> {
-    command::run(&mut command::cargo(["build", "--release", "--package", "vigie"])?)?;
-    let vigie = paths::target()?.join("release/vigie");
+    command::run(&mut command::cargo([
+        "build",
+        "--release",
+        "--package",
+        "vigie",
+        "--package",
+        "truth",
+    ])?)?;
+    let release = paths::target()?.join("release");
+    let (vigie, truth) = (release.join("vigie"), release.join("vigie-truth"));
+    let place = vigie.to_string_lossy();
     let hooks = test_program("hooks")?;
     let verbose = ["doctor", "--log.kernel-level", "trace"];
-    let mut payloads = vec![
+    let payloads = vec![
         Payload::new("doctor", &vigie, &["doctor"]),
         Payload::new("doctor-log", &vigie, &verbose),
         Payload::new("doctor-functions", &vigie, &["doctor"])
@@ -141,17 +153,12 @@ fn payloads() -> Result<(PathBuf, Vec<Payload>)> {
             .environment(TOLERANCE, SLOW)
             .environment(FUNCTIONS, "1")
             .only(BOTH_HOOKS),
-    ];
-    if paths::root()?.join("truth/Cargo.toml").exists() {
-        command::run(&mut command::cargo(["build", "--release", "--package", "truth"])?)?;
-        let truth = paths::target()?.join("release/vigie-truth");
-        let place = vigie.to_string_lossy();
-        payloads.push(Payload::new(
+        Payload::new(
             "truth",
             &truth,
             &["--vigie", &place, "--core", "--time-tolerance", SLOW, "--json"],
-        ));
-    }
+        ),
+    ];
     Ok((vigie, payloads))
 }
 

@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use testkit::TempDir;
+
 use super::cpio::Archive;
 use crate::{command, paths};
 
@@ -68,7 +70,7 @@ impl Payload {
 
 /// The archive with these programs; `others` are programs that they start.
 pub fn build(payloads: &[&Payload], others: &[&Path]) -> Result<Vec<u8>> {
-    let busybox = paths::find_program("busybox").context("there is no busybox: run cargo xtask setup")?;
+    let busybox = paths::find_program("busybox").context("there is no busybox: install busybox-static")?;
     let mut archive = Archive::default();
     for directory in DIRECTORIES {
         archive.directory(directory);
@@ -76,10 +78,7 @@ pub fn build(payloads: &[&Payload], others: &[&Path]) -> Result<Vec<u8>> {
     archive.device("dev/console", 5, 1);
     archive.file("bin/busybox", &read(&busybox)?);
     archive.link("bin/sh", "busybox");
-    ensure!(
-        libraries(&busybox)?.is_empty(),
-        "busybox is not static: install busybox-static"
-    );
+    ensure!(is_static(&busybox)?, "busybox is not static: install busybox-static");
     let mut files: BTreeSet<PathBuf> = BTreeSet::new();
     for binary in payloads
         .iter()
@@ -105,7 +104,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// A program without its debug information, which is most of it.
 fn stripped(binary: &Path) -> Result<Vec<u8>> {
-    let work = paths::target()?.join(format!("vm-strip-{}", std::process::id()));
+    let directory = TempDir::new()?;
+    let work = directory.path().join("stripped");
     command::run(
         Command::new("strip")
             .arg("--strip-debug")
@@ -113,9 +113,12 @@ fn stripped(binary: &Path) -> Result<Vec<u8>> {
             .arg(&work)
             .arg(binary),
     )?;
-    let content = read(&work);
-    fs::remove_file(&work)?;
-    content
+    read(&work)
+}
+
+/// Whether a program needs nothing but itself.
+pub fn is_static(binary: &Path) -> Result<bool> {
+    Ok(libraries(binary)?.is_empty())
 }
 
 /// The shared libraries of a program, and the loader.

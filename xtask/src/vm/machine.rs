@@ -5,12 +5,15 @@ use std::{
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{initramfs::MARK, kernels::Kernel};
 
@@ -56,6 +59,8 @@ fn processor(kernel: &Kernel) -> &'static str {
 
 /// How often a machine is started that dies before it runs a program.
 const STARTS: u32 = 3;
+/// How often it is looked whether to stop.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How a program in the machine has ended.
 #[derive(Clone, Debug)]
@@ -67,14 +72,22 @@ pub struct Ended {
     pub output: Vec<String>,
 }
 
-/// Boots the kernel, and gives what the programs of the file system did. `show` sees each line as it comes.
-pub fn run(kernel: &Kernel, initramfs: &Path, limit: Duration, show: impl Fn(&str)) -> Result<Vec<Ended>> {
-    for _ in 1..STARTS {
-        if let Some(ended) = start(kernel, initramfs, limit, &show)? {
+/// Boots the kernel, and gives what the programs of the file system did. `show` sees each line as it comes. `limit` is for all
+/// starts.
+pub fn run(
+    kernel: &Kernel,
+    initramfs: &Path,
+    limit: Duration,
+    stop: &AtomicBool,
+    show: impl Fn(&str),
+) -> Result<Vec<Ended>> {
+    let end = Instant::now() + limit;
+    for _ in 0..STARTS {
+        if let Some(ended) = start(kernel, initramfs, end, stop, &show)? {
             return Ok(ended);
         }
     }
-    start(kernel, initramfs, limit, &show)?.context("the kernel has not come up")
+    bail!("the kernel has not come up")
 }
 
 /// QEMU, which ends with this value.
@@ -89,8 +102,13 @@ impl Drop for Qemu {
 }
 
 /// `None`: the machine died before it ran a program.
-fn start(kernel: &Kernel, initramfs: &Path, limit: Duration, show: &impl Fn(&str)) -> Result<Option<Vec<Ended>>> {
-    let end = Instant::now() + limit;
+fn start(
+    kernel: &Kernel,
+    initramfs: &Path,
+    end: Instant,
+    stop: &AtomicBool,
+    show: &impl Fn(&str),
+) -> Result<Option<Vec<Ended>>> {
     let mut command = Command::new(PROGRAM);
     command
         .args(MACHINE)
@@ -101,7 +119,9 @@ fn start(kernel: &Kernel, initramfs: &Path, limit: Duration, show: &impl Fn(&str
         .arg(initramfs)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit());
+        .stderr(Stdio::inherit())
+        // A Ctrl-C is not QEMU's: this program ends it.
+        .process_group(0);
     // SAFETY: between fork and exec the closure only calls prctl, which is async-signal-safe.
     unsafe { command.pre_exec(die_with_parent) };
     let mut qemu = Qemu(command.spawn().with_context(|| format!("cannot start {PROGRAM}"))?);
@@ -120,20 +140,22 @@ fn start(kernel: &Kernel, initramfs: &Path, limit: Duration, show: &impl Fn(&str
     });
     let mut transcript = Transcript::default();
     loop {
-        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        ensure!(!stop.load(Ordering::Relaxed), "stopped before the machine has ended");
+        match lines.recv_timeout(LOOK) {
             Ok(line) => {
                 if !transcript.line(&line)? {
                     show(&line);
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => bail!(
-                "the machine has not ended after {} s, in {}",
-                limit.as_secs(),
-                transcript
-                    .running
-                    .map_or_else(|| "no program".to_owned(), |ended| ended.name)
-            ),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() >= end {
+            let running = transcript.running.map(|ended| ended.name);
+            bail!(
+                "the machine has not ended in time, in {}",
+                running.as_deref().unwrap_or("no program")
+            );
         }
     }
     drop(qemu);
