@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Args, Debug, Default)]
 pub struct Options {
     /// Write the table into README.md, too
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["core", "rows"])]
     write: bool,
     /// Only the cases that need nothing but sockets and the kernel
     #[arg(long)]
