@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Tools};
 use crate::vm::{self, kernels};
-use crate::{command, demo, servers, soak, truth};
+use crate::{command, demo, paths, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
@@ -33,7 +33,8 @@ pub fn run(options: &Options) -> Result<()> {
         cargo("fmt --manifest-path servers/Cargo.toml --all --check")
     })?;
     step("lints", || {
-        cargo("clippy --release --workspace --all-targets -- -D warnings")
+        cargo("clippy --release --workspace --all-targets -- -D warnings")?;
+        lint_servers()
     })?;
     step("tests of the libraries and tools", || {
         cargo("test --workspace --exclude vigie")
@@ -75,6 +76,14 @@ fn step<T>(name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn cargo(arguments: &str) -> Result<()> {
     command::run(&mut command::cargo(arguments.split(' '))?)
+}
+
+/// The servers that are watched have a workspace, and a target directory, of their own.
+fn lint_servers() -> Result<()> {
+    let arguments =
+        "clippy --release --locked --manifest-path servers/Cargo.toml --workspace --all-targets -- -D warnings";
+    let mut command = command::cargo(arguments.split(' '))?;
+    command::run(command.env("CARGO_TARGET_DIR", paths::target()?.join("servers/rust")))
 }
 
 /// The unit tests of the exporter and the tests of its program, which find what they need in the environment.
