@@ -27,7 +27,7 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Task {
-    /// Install what building, testing and the demo need and this machine lacks
+    /// Install what building and the demo need and this machine lacks; other commands install what they need besides
     Setup,
     /// Watch a small store under load, and compare what Vigie saw with what its clients saw
     Demo(demo::Options),
@@ -57,16 +57,13 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Setup => setup::ensure().and_then(|_| setup::ensure_servers()).map(drop),
+        Task::Setup => setup::ensure().map(drop),
         Task::Demo(options) => demo::run(&setup::ensure()?, &options),
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
-        Task::Truth(options) => setup::ensure().and_then(|_| truth::run(&options)),
+        Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
         Task::Servers(options) => servers::run(&options),
-        Task::Vm(options) => {
-            setup::ensure()?;
-            vm::run(&options)
-        }
+        Task::Vm(options) => vm::run(&options),
         Task::Test(options) => test::run(&options),
     }
 }

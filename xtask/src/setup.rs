@@ -16,13 +16,24 @@ pub struct Tools {
     pub python: PathBuf,
 }
 
-/// Installs what is missing. Takes a second when nothing is.
+/// Installs what is missing for building, the tests of the exporter and the demo. Takes a second when nothing is.
 pub fn ensure() -> Result<Tools> {
+    ensure_build()?;
     packages::ensure(&packages::BASE)?;
-    rust::ensure_components()?;
-    rust::ensure_bpf_linker()?;
     let python = python::ensure_environment("the demo store", "demo/requirements.txt", "demo-venv")?;
     Ok(Tools { python })
+}
+
+/// Installs what is missing for building alone.
+pub fn ensure_build() -> Result<()> {
+    packages::ensure(&packages::BUILD)?;
+    rust::ensure_components()?;
+    rust::ensure_bpf_linker()
+}
+
+/// Installs what is missing for running other kernels, which are x86-64 ones.
+pub fn ensure_vm() -> Result<()> {
+    packages::ensure(&packages::VM)
 }
 
 /// Installs and builds what is missing of the servers of the servers' table. Takes a second when nothing is.

@@ -11,6 +11,8 @@ use std::time::Instant;
 
 /// The oldest kernel that can be tested, which has hooks of its own, and the newest.
 const OTHER_KERNELS: [&str; 2] = ["6.1", kernels::NEWEST];
+/// Whether this machine can run them.
+const HAS_OTHER_KERNELS: bool = cfg!(target_arch = "x86_64");
 /// Duration of the demo's stages.
 const STAGE_SECONDS: u64 = 5;
 
@@ -27,7 +29,11 @@ pub struct Options {
 /// its eBPF programs serves all steps. The other packages are tested in the dev profile, with overflow checks.
 pub fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
-    let tools = step("setup", setup::ensure)?;
+    // What the last steps need is not missed only then.
+    let tools = step("setup", || match options.quick {
+        true => setup::ensure_build().map(|()| None),
+        false => ensure_all().map(Some),
+    })?;
     step("format", || {
         cargo("fmt --all --check")?;
         cargo("fmt --manifest-path servers/Cargo.toml --all --check")
@@ -39,19 +45,17 @@ pub fn run(options: &Options) -> Result<()> {
     step("tests of the libraries and tools", || {
         cargo("test --workspace --exclude vigie")
     })?;
-    if options.quick {
-        step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
-    } else {
+    if let Some(tools) = &tools {
         step("build of vigie", || cargo("build --release --package vigie"))?;
-        step("tests of vigie", || test_vigie(&tools))?;
+        step("tests of vigie", || test_vigie(tools))?;
         step("truth", || truth::run(&truth::Options::default()))?;
-        step("soak", || soak::run(&tools, &soak::Options::short()))?;
-        if cfg!(target_arch = "x86_64") {
+        step("soak", || soak::run(tools, &soak::Options::short()))?;
+        if HAS_OTHER_KERNELS {
             step("other kernels", || vm::run(&vm::Options::new(&OTHER_KERNELS)))?;
         }
         step("demo", || {
             demo::run(
-                &tools,
+                tools,
                 &demo::Options {
                     once: true,
                     stage_seconds: STAGE_SECONDS,
@@ -60,9 +64,21 @@ pub fn run(options: &Options) -> Result<()> {
             )
         })?;
         step("servers", || servers::run(&servers::Options::all()))?;
+    } else {
+        step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
     }
     println!("\nall passed  {:.1} s", begin.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Installs what is missing for all steps.
+fn ensure_all() -> Result<Tools> {
+    let tools = setup::ensure()?;
+    if HAS_OTHER_KERNELS {
+        setup::ensure_vm()?;
+    }
+    setup::ensure_servers()?;
+    Ok(tools)
 }
 
 /// Announces a step, runs it, and says how long it took.

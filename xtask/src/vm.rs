@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::{command, paths};
+use crate::{command, paths, setup};
 use initramfs::Payload;
 use machine::Ended;
 use testkit::{TempDir, stop};
@@ -81,6 +81,8 @@ pub fn run(options: &Options) -> Result<()> {
             std::env::consts::ARCH
         );
     }
+    setup::ensure_build()?;
+    setup::ensure_vm()?;
     let wanted = match options.kernels.as_slice() {
         [] => KERNELS.map(str::to_owned).to_vec(),
         kernels => kernels.to_vec(),

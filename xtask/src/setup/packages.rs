@@ -1,7 +1,8 @@
 //! The Debian packages.
 
 use super::{installing, ok, python, say};
-use crate::{command, paths, vm::machine};
+use crate::vm::{initramfs, machine};
+use crate::{command, paths};
 use anyhow::{Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,30 +24,36 @@ pub struct Need {
     is_there: fn() -> bool,
 }
 
-/// For building, the tests and the demo.
-pub const BASE: [Need; 5] = [
+/// For building.
+pub const BUILD: [Need; 1] = [Need {
+    name: "C compiler (links Rust programs)",
+    packages: &["build-essential"],
+    is_there: has_compiler,
+}];
+
+/// For the tests and the demo, besides.
+pub const BASE: [Need; 2] = [
     Need {
         name: "nginx",
         packages: &["nginx-light"],
         is_there: has_nginx,
     },
     Need {
-        name: "C compiler (links Rust programs)",
-        packages: &["build-essential"],
-        is_there: has_compiler,
-    },
-    Need {
         name: "python3 with venv",
         packages: &["python3", "python3-venv"],
         is_there: has_python,
     },
+];
+
+/// For other kernels, on x86-64.
+pub const VM: [Need; 2] = [
     Need {
-        name: "qemu (other kernels)",
+        name: "qemu",
         packages: &["qemu-system-x86"],
         is_there: has_qemu,
     },
     Need {
-        name: "busybox (other kernels)",
+        name: "static busybox",
         packages: &["busybox-static"],
         is_there: has_busybox,
     },
@@ -119,7 +126,9 @@ fn has_qemu() -> bool {
 }
 
 fn has_busybox() -> bool {
-    paths::find_program("busybox").is_some()
+    // Debian's package `busybox` has one that is not static.
+    paths::find_program("busybox")
+        .is_some_and(|busybox| initramfs::is_static(&busybox).is_ok_and(|is_static| is_static))
 }
 
 /// Installs the packages of the needs that are not met.
@@ -149,14 +158,11 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
     let before = running_services();
     installing(&format!("{list} (apt-get)"));
     command::run(apt().arg("update"))?;
-    command::run(apt().args(["install", "-y", "--no-install-recommends"]).args(&packages))?;
-    for service in running_services().difference(&before) {
-        say(
-            "stopping",
-            &format!("the {service} service that its package has started: the tests start their own"),
-        );
-        command::run(Command::new("service").args([service, "stop"]))?;
-    }
+    let installed = command::run(apt().args(["install", "-y", "--no-install-recommends"]).args(&packages));
+    // Some packages of those may be there although not all are.
+    let stopped = stop_services_but(&before);
+    installed?;
+    stopped?;
     let (met, unmet): (Vec<&Need>, Vec<&Need>) = unmet.into_iter().partition(|need| (need.is_there)());
     for need in met {
         ok(need.name);
@@ -166,6 +172,18 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
         "still missing after the installation of {list}: {}",
         names(&unmet)
     );
+    Ok(())
+}
+
+/// Stops the services that the installation has started.
+fn stop_services_but(before: &BTreeSet<String>) -> Result<()> {
+    for service in running_services().difference(before) {
+        say(
+            "stopping",
+            &format!("the {service} service that its package has started: the tests start their own"),
+        );
+        command::run(Command::new("service").args([service, "stop"]))?;
+    }
     Ok(())
 }
 
@@ -189,6 +207,9 @@ fn names(needs: &[&Need]) -> String {
 
 fn apt() -> Command {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // Another apt may be at work, as Debian's daily one: it is waited for this many seconds.
+        .args(["-o", "DPkg::Lock::Timeout=600"]);
     command
 }
