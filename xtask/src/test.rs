@@ -52,6 +52,9 @@ pub fn run(options: &Options) -> Result<()> {
         step("soak", || soak::run(tools, &soak::Options::short()))?;
         if HAS_OTHER_KERNELS {
             step("other kernels", || vm::run(&vm::Options::new(&OTHER_KERNELS)))?;
+            step("functions where there are tracepoints", || {
+                vm::run(&vm::Options::functions())
+            })?;
         }
         step("demo", || {
             demo::run(

@@ -24,7 +24,7 @@ use testkit::{TempDir, stop};
 
 /// All kernels that are tried.
 pub const KERNELS: [&str; 3] = ["6.1", "6.12", kernels::NEWEST];
-/// The kernels that have both hooks.
+/// The kernels that have both hooks. In 7.2 `tcp_recvmsg` has other arguments: only its tracepoints are left.
 const BOTH_HOOKS: &[&str] = &["6.12"];
 
 /// Has Vigie try functions before tracepoints.
@@ -59,6 +59,14 @@ impl Options {
             update: false,
             only: Vec::new(),
             limit: 600,
+        }
+    }
+
+    /// What uses the functions although there are tracepoints.
+    pub fn functions() -> Self {
+        Self {
+            only: ["doctor-functions", "requests-functions"].map(str::to_owned).to_vec(),
+            ..Self::new(BOTH_HOOKS)
         }
     }
 }
