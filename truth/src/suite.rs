@@ -69,10 +69,9 @@ impl Choice {
 /// Runs the chosen rows and judges them. `stop` ends it after the rows that are under way.
 pub fn run(vigie: &Vigie, choice: &Choice, tolerance: f64, stop: &AtomicBool) -> Result<(Vec<Line>, Scrape)> {
     let tasks = choice.tasks()?;
-    let waiting: Vec<&Task> = tasks
-        .iter()
-        .filter(|task| task.row.pace == Pace::Waits)
-        .flat_map(|task| [task; RUNS])
+    // The runs of one row do not meet each other.
+    let waiting: Vec<&Task> = (0..RUNS)
+        .flat_map(|_| tasks.iter().filter(|task| task.row.pace == Pace::Waits))
         .collect();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
