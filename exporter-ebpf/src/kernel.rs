@@ -92,13 +92,35 @@ pub unsafe fn load<T: Copy>(base: *const c_void, offset: &Global<u32>) -> T {
 #[unsafe(no_mangle)]
 static TWICE: Global<u32> = Global::new(0);
 
-/// The state of a connection that is read from. Where an event may be missed, or there may be no memory for the state of a
-/// socket in an interrupt, one whose beginning was missed is picked up here.
+/// The state of a connection that is read from.
+///
+/// A unix socket may be read before the program has run that says it has data, on another CPU. And where an event may be
+/// missed, or there may be no memory for the state of a socket in an interrupt, any connection may be new here.
 #[inline(always)]
 pub fn connection_or_adopt(sock: *const c_void) -> Option<&'static mut Connection> {
     match connection(sock) {
+        None if is_unix(sock) => adopt_unix(sock),
         None if TWICE.load() != 0 => adopt(sock),
         connection => connection,
+    }
+}
+
+#[inline(always)]
+fn is_unix(sock: *const c_void) -> bool {
+    // SAFETY: `skc_family` is an unsigned short.
+    let family: u16 = unsafe { load(sock, &SOCK_FAMILY) };
+    family == AF_UNIX
+}
+
+/// Starts to watch a connection that has just been made.
+#[inline(always)]
+pub fn watch_new(sock: *const c_void) {
+    if let Some(connection) = watch(sock) {
+        connection.in_step = true;
+        if let Some(position) = read_up_to(sock) {
+            connection.position = position;
+            connection.has_position = true;
+        }
     }
 }
 
@@ -165,11 +187,16 @@ pub fn received_up_to(sock: *const c_void) -> Option<u32> {
 /// The place in the stream of the first of `count` bytes that were just read: a TCP sequence number, or the number of bytes
 /// read before.
 #[inline(always)]
-pub fn first_read(sock: *const c_void, connection: &mut Connection, count: u32) -> Option<u32> {
-    if connection.is_unix {
-        return Some(connection.position);
+pub fn first_read(sock: *const c_void, connection: &mut Connection, count: u32) -> u32 {
+    if !connection.is_unix {
+        if let Some(position) = read_up_to(sock) {
+            return position.wrapping_sub(count);
+        }
+        // Another CPU is about to say so.
+        connection.is_unix = true;
+        connection.in_step = true;
     }
-    Some(read_up_to(sock)?.wrapping_sub(count))
+    connection.position
 }
 
 /// Whether something waits to be read.
@@ -228,20 +255,22 @@ pub fn connection(sock: *const c_void) -> Option<&'static mut Connection> {
 /// Starts to watch a connection.
 #[inline(always)]
 pub fn watch(sock: *const c_void) -> Option<&'static mut Connection> {
-    let connection = storage(&CONNECTIONS, sock, BPF_SK_STORAGE_GET_F_CREATE as u64);
-    match &connection {
-        Some(_) => {}
-        None => lost(Lost::NoSocketState),
+    let made = storage(&CONNECTIONS, sock, BPF_SK_STORAGE_GET_F_CREATE as u64);
+    if made.is_some() {
+        return made;
     }
-    connection
+    // Of two CPUs that make it at the same time one fails.
+    let found = connection(sock);
+    if found.is_none() {
+        lost(Lost::NoSocketState);
+    }
+    found
 }
 
 /// Starts to watch a connection whose beginning was not seen, if it may be a server's.
 #[inline(always)]
 pub fn adopt(sock: *const c_void) -> Option<&'static mut Connection> {
-    // SAFETY: `skc_family` is an unsigned short.
-    let family: u16 = unsafe { load(sock, &SOCK_FAMILY) };
-    if family == AF_UNIX {
+    if is_unix(sock) {
         return adopt_unix(sock);
     }
     let port = port(sock) as usize;

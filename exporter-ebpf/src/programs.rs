@@ -13,7 +13,7 @@ use vigie_ebpf::types::{SERVICE_UNKNOWN, event, stage};
 use crate::{
     kernel::{
         TASK_PID, TASK_TGID, adopt, connection, has_queued, load, port, received_up_to, service, set_service,
-        undisturbed, watch, watch_port,
+        undisturbed, watch_new, watch_port,
     },
     receive::received,
     report::meet,
@@ -112,10 +112,8 @@ pub fn vigie_state(ctx: BtfTracePointContext) {
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     match new {
         TCP_ESTABLISHED if old == TCP_SYN_RECV => {
-            if let Some(connection) = watch(sock) {
-                connection.in_step = true;
-                debug!(&ctx, "watching a connection on port {}", port(sock));
-            }
+            watch_new(sock);
+            debug!(&ctx, "watching a connection on port {}", port(sock));
         }
         TCP_LISTEN => {
             // SAFETY: the helper has no preconditions.
@@ -164,11 +162,7 @@ pub fn vigie_state_again(ctx: BtfTracePointContext) {
     let sock: *const c_void = ctx.arg(0);
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     match new {
-        TCP_ESTABLISHED if old == TCP_SYN_RECV && connection(sock).is_none() => {
-            if let Some(connection) = watch(sock) {
-                connection.in_step = true;
-            }
-        }
+        TCP_ESTABLISHED if old == TCP_SYN_RECV && connection(sock).is_none() => watch_new(sock),
         TCP_FIN_WAIT1 | TCP_LAST_ACK => undisturbed(|| close(sock)),
         _ => {}
     }

@@ -52,9 +52,7 @@ pub fn received<const AGAIN: bool>(sock: *const c_void, count: i32, flags: i32) 
     if connection.stage == stage::OPAQUE || !is_new::<AGAIN>(&mut connection.received_by) {
         return;
     }
-    let Some(first) = first_read(sock, connection, count as u32) else {
-        return;
-    };
+    let first = first_read(sock, connection, count as u32);
     let missed = first.wrapping_sub(connection.position);
     if missed != 0 && connection.has_position {
         leap(connection, missed as u64);

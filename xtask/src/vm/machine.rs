@@ -20,13 +20,11 @@ use super::{initramfs::MARK, kernels::Kernel};
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// QEMU's own translator: KVM is not there in most virtual machines, and hangs in some.
-const MACHINE: [&str; 20] = [
+const MACHINE: [&str; 18] = [
     "-accel",
     "tcg,thread=multi",
     "-m",
     "2G",
-    "-smp",
-    "2",
     "-no-user-config",
     "-display",
     "none",
@@ -49,12 +47,18 @@ const MACHINE: [&str; 20] = [
 /// every small allocation before 7.0; since then seldom, but cannot do without: BPF programs would get no memory
 /// (`kmalloc_nolock()`).
 fn processor(kernel: &Kernel) -> &'static str {
+    if is_before_7(kernel) { "max,cx16=off" } else { "max" }
+}
+
+/// How many CPUs a kernel gets. On 7.x an event is missed where tasks on one CPU interrupt programs in a certain order, and emulated
+/// programs run a hundred times as long: there is room for the tasks.
+fn cpus(kernel: &Kernel) -> &'static str {
+    if is_before_7(kernel) { "2" } else { "6" }
+}
+
+fn is_before_7(kernel: &Kernel) -> bool {
     let major = kernel.version.split('.').next().and_then(|major| major.parse().ok());
-    if major.is_some_and(|major: u32| major < 7) {
-        "max,cx16=off"
-    } else {
-        "max"
-    }
+    major.is_some_and(|major: u32| major < 7)
 }
 
 /// How often a machine is started that dies before it runs a program.
@@ -112,7 +116,7 @@ fn start(
     let mut command = Command::new(PROGRAM);
     command
         .args(MACHINE)
-        .args(["-cpu", processor(kernel)])
+        .args(["-cpu", processor(kernel), "-smp", cpus(kernel)])
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
