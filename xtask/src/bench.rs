@@ -41,9 +41,8 @@ pub struct Context<'a> {
 /// If a part cannot run: a server that does not start, a kernel that does not let itself be measured.
 #[expect(clippy::print_stdout, reason = "the table is what this command is for")]
 pub fn run(tools: &Tools, options: &Options) -> Result<()> {
-    command::run(&mut command::cargo(["build", "--release", "--package", "vigie"])?)?;
     let context = Context {
-        vigie: paths::target()?.join("release/vigie"),
+        vigie: command::build(&["vigie"])?.join("vigie"),
         tools,
         windows: options.windows,
     };

@@ -4,6 +4,7 @@ use crate::paths;
 use anyhow::{Context as _, Result, bail};
 use std::env;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// Cargo, in the workspace and with its target directory.
@@ -14,6 +15,13 @@ pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<
         .current_dir(paths::root()?)
         .env("CARGO_TARGET_DIR", paths::target()?);
     Ok(command)
+}
+
+/// Builds packages of the workspace as users do, and says where their programs are.
+pub fn build(packages: &[&str]) -> Result<PathBuf> {
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
+    run(&mut cargo(["build", "--release"].into_iter().chain(packages))?)?;
+    Ok(paths::target()?.join("release"))
 }
 
 /// Runs a command with its output shown, and fails if it does.

@@ -5,8 +5,8 @@ mod progress;
 mod report;
 mod servers;
 
+use crate::command;
 use crate::setup::Tools;
-use crate::{command, paths};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use compare::Comparison;
@@ -41,8 +41,7 @@ pub struct Options {
 
 /// Runs the demo until it is done, or told to stop.
 pub fn run(tools: &Tools, options: &Options) -> Result<()> {
-    command::run(&mut command::cargo(["build", "--release", "--package", "vigie"])?)?;
-    let vigie = paths::target()?.join("release/vigie");
+    let vigie = command::build(&["vigie"])?.join("vigie");
 
     let stop = stop::on_signal()?;
     let servers = Servers::start(&tools.python, &vigie, options.port)?;

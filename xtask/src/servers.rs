@@ -66,9 +66,8 @@ pub fn run(options: &Options) -> Result<()> {
     let rows = options.rows()?;
     setup::ensure()?;
     let tools = setup::ensure_servers()?;
-    command::run(&mut command::cargo(["build", "--release", "--package", "vigie"])?)?;
     let bench = measure::Bench {
-        vigie: paths::target()?.join("release/vigie"),
+        vigie: command::build(&["vigie"])?.join("vigie"),
         tools,
         requests: options.requests as usize,
         stop: stop::on_signal()?,

@@ -9,8 +9,8 @@ mod footprint;
 mod targets;
 mod verdict;
 
+use crate::command;
 use crate::setup::Tools;
-use crate::{command, paths};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use clients::Tally;
@@ -65,7 +65,7 @@ impl Options {
 #[expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     let duration = options.duration()?;
-    command::run(&mut command::cargo(["build", "--release", "--package", "vigie"])?)?;
+    let release = command::build(&["vigie"])?;
     let seed = options.seed.unwrap_or_else(now);
     println!(
         "seed {seed}: {:.1} minutes of {CLIENTS} clients",
@@ -74,7 +74,7 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     let stop = stop::on_signal()?;
     let _host = Host::beside_others()?;
     let targets = targets::start(tools)?;
-    let vigie = vigie(&paths::target()?.join("release/vigie"), &[])?;
+    let vigie = vigie(&release.join("vigie"), &[])?;
     let mut tallies = vec![clients::warm_up(&targets)?];
     let (warm, rest) = load(&targets, &vigie, seed, duration, &stop)?;
     ensure!(

@@ -33,15 +33,7 @@ pub struct Options {
 /// Runs the suite, and fails if a case is wrong.
 #[expect(clippy::print_stdout, reason = "the table is what this command is for")]
 pub fn run(options: &Options) -> Result<()> {
-    command::run(&mut command::cargo([
-        "build",
-        "--release",
-        "--package",
-        "vigie",
-        "--package",
-        "truth",
-    ])?)?;
-    let release = paths::target()?.join("release");
+    let release = command::build(&["vigie", "truth"])?;
     let mut suite = Command::new(release.join("vigie-truth"));
     suite.arg("--vigie").arg(release.join("vigie"));
     if options.core {

@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::{command, paths, setup};
+use crate::{command, setup};
 use initramfs::Payload;
 use machine::Ended;
 use testkit::{TempDir, stop};
@@ -136,15 +136,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Vigie, and the programs that are run.
 fn payloads() -> Result<(PathBuf, Vec<Payload>)> {
-    command::run(&mut command::cargo([
-        "build",
-        "--release",
-        "--package",
-        "vigie",
-        "--package",
-        "truth",
-    ])?)?;
-    let release = paths::target()?.join("release");
+    let release = command::build(&["vigie", "truth"])?;
     let (vigie, truth) = (release.join("vigie"), release.join("vigie-truth"));
     let place = vigie.to_string_lossy();
     let hooks = test_program("hooks")?;
