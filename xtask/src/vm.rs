@@ -27,6 +27,8 @@ pub const KERNELS: [&str; 3] = ["6.1", "6.12", kernels::NEWEST];
 /// The kernels that have both hooks. In 7.2 `tcp_recvmsg` has other arguments: only its tracepoints are left.
 const BOTH_HOOKS: &[&str] = &["6.12"];
 
+/// Has Vigie hear of every event twice, as it does on 7.x.
+const TWICE: &str = "VIGIE_TWICE";
 /// Has Vigie try functions before tracepoints.
 const FUNCTIONS: &str = "VIGIE_HOOK_FUNCTIONS";
 
@@ -149,6 +151,13 @@ fn payloads() -> Result<(PathBuf, Vec<Payload>)> {
             .only(BOTH_HOOKS),
         Payload::new("doctor-functions-log", &vigie, &verbose)
             .environment(FUNCTIONS, "1")
+            .only(BOTH_HOOKS),
+        Payload::new("doctor-twice", &vigie, &["doctor"])
+            .environment(TWICE, "1")
+            .only(BOTH_HOOKS),
+        Payload::new("requests-twice", &hooks, &["--nocapture", "--test-threads", "1"])
+            .environment(TOLERANCE, SLOW)
+            .environment(TWICE, "1")
             .only(BOTH_HOOKS),
         Payload::new("requests", &hooks, &["--nocapture", "--test-threads", "1"]).environment(TOLERANCE, SLOW),
         Payload::new("requests-functions", &hooks, &["--nocapture", "--test-threads", "1"])
