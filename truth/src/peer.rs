@@ -8,6 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
+use testkit::Client;
 
 /// As large as what a server usually reads with.
 const BUFFER: usize = 64 * 1024;
@@ -44,6 +45,15 @@ pub fn take(stream: &TcpStream, length: usize) -> Result<Vec<u8>> {
     }
     ensure!(got.len() == length, "{} bytes came instead of {length}", got.len());
     Ok(got)
+}
+
+/// The client sends its request, and the server has read it. When the client began.
+pub fn ask(client: &mut Client, server: &TcpStream, path: &str) -> Result<Instant> {
+    let request = get(path);
+    let start = Instant::now();
+    client.send_raw(&request)?;
+    take(server, request.len())?;
+    Ok(start)
 }
 
 /// Reads and forgets that many bytes.

@@ -1,7 +1,7 @@
 //! Connections that end at the wrong time. Each row first has an ordinary request answered, so that the path has its handler.
 
 use super::{Group, row, waiting};
-use crate::peer::{OK, get, pause, put, take, take_end};
+use crate::peer::{OK, ask, pause, put, take, take_end};
 use crate::raw;
 use crate::run::Run;
 use anyhow::{Result, ensure};
@@ -33,15 +33,6 @@ fn warm(run: &mut Run<'_>, path: &str) -> Result<(Client, TcpStream)> {
     let (mut client, server) = run.pair()?;
     run.small(&mut client, &server, path)?;
     Ok((client, server))
-}
-
-/// Sends a request that the server reads.
-fn ask(client: &mut Client, server: &TcpStream, path: &str) -> Result<Instant> {
-    let request = get(path);
-    let start = Instant::now();
-    client.send_raw(&request)?;
-    take(server, request.len())?;
-    Ok(start)
 }
 
 /// What has no end of a request line is no request.

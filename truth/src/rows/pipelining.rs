@@ -6,6 +6,7 @@ use crate::run::Run;
 use anyhow::{Result, ensure};
 use std::io::Read as _;
 use std::time::Instant;
+use testkit::Client;
 
 pub const GROUP: Group = Group {
     title: "pipelining",
@@ -88,6 +89,14 @@ fn joined(parts: &[Part]) -> Vec<u8> {
     parts.iter().flat_map(|part| part.request.clone()).collect()
 }
 
+/// The client reads the answer to a request, which is the next.
+fn read_answer(run: &mut Run<'_>, client: &mut Client, part: &Part, start: Instant) -> Result<()> {
+    let answer = client.read_response(part.method)?;
+    ensure!(answer.text() == part.handler, "the answers are out of order");
+    run.answered(part.handler, part.method, answer.status, start, answer.end);
+    Ok(())
+}
+
 /// All requests in one segment and one read; each answered 20 ms after the one before it.
 fn in_one_segment(run: &mut Run<'_>, parts: &[Part]) -> Result<()> {
     let (mut client, server) = run.pair()?;
@@ -98,9 +107,7 @@ fn in_one_segment(run: &mut Run<'_>, parts: &[Part]) -> Result<()> {
     for part in parts {
         pause(20);
         put(&server, &response(part.status, part.handler))?;
-        let answer = client.read_response(part.method)?;
-        ensure!(answer.text() == part.handler, "the answers are out of order");
-        run.answered(part.handler, part.method, answer.status, start, answer.end);
+        read_answer(run, &mut client, part, start)?;
     }
     run.visible_at_once()?;
     run.keep((client, server));
@@ -129,9 +136,7 @@ fn one_write(run: &mut Run<'_>) -> Result<()> {
         .collect();
     put(&server, &answers)?;
     for part in &parts {
-        let answer = client.read_response(part.method)?;
-        ensure!(answer.text() == part.handler, "the answers are out of order");
-        run.answered(part.handler, part.method, answer.status, start, answer.end);
+        read_answer(run, &mut client, part, start)?;
     }
     run.visible_at_once()?;
     run.keep((client, server));

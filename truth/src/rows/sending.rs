@@ -2,7 +2,7 @@
 //! server's clock.
 
 use super::{Group, row, waiting};
-use crate::peer::{get, pause, put, take};
+use crate::peer::{ask, pause, put, take};
 use crate::raw;
 use crate::run::Run;
 use anyhow::{Result, anyhow, ensure};
@@ -11,7 +11,6 @@ use std::io::{ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::Client;
 use testkit::socket::limit_send_buffer;
 
 pub const GROUP: Group = Group {
@@ -31,15 +30,6 @@ pub const GROUP: Group = Group {
         waiting("client that reads 8 MB slowly", slow_reader),
     ],
 };
-
-/// The client sends its request, and the server has read it.
-fn ask(client: &mut Client, server: &TcpStream, path: &str) -> Result<Instant> {
-    let request = get(path);
-    let start = Instant::now();
-    client.send_raw(&request)?;
-    take(server, request.len())?;
-    Ok(start)
-}
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
 
