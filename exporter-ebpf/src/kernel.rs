@@ -190,7 +190,14 @@ pub fn received_up_to(sock: *const c_void) -> Option<u32> {
 pub fn first_read(sock: *const c_void, connection: &mut Connection, count: u32) -> u32 {
     if !connection.is_unix {
         if let Some(position) = read_up_to(sock) {
-            return position.wrapping_sub(count);
+            let first = position.wrapping_sub(count);
+            // The end of the stream has a number, too, and the read that comes to it passes it (`found_fin_ok` in
+            // `tcp_recvmsg_locked()`).
+            let is_past_end = first.wrapping_sub(connection.position) == 1
+                && connection.has_position
+                // SAFETY: `skc_state` is a byte.
+                && unsafe { load::<u8>(sock, &SOCK_STATE) } == TCP_CLOSE_WAIT;
+            return first.wrapping_sub(is_past_end as u32);
         }
         // Another CPU is about to say so.
         connection.is_unix = true;

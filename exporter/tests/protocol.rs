@@ -171,6 +171,36 @@ fn a_body_that_comes_after_the_response() {
     assert_eq!(settled(&vigie, address.port(), &expected), expected);
 }
 
+/// The client closes its side behind the body. A read that comes to the end of the stream has not missed a byte.
+#[test]
+fn the_end_of_a_stream_is_no_byte() {
+    let address = server(|mut stream| {
+        let mut got = 0;
+        while got < 30 {
+            thread::sleep(Duration::from_millis(20));
+            let Some(piece) = read_request(&mut stream) else { return };
+            got += piece.len();
+        }
+        stream.write_all(OK).unwrap();
+    });
+    let vigie = vigie_alone(&[]);
+    for request in [
+        &b"GET /half?0123456789 HTTP/1.1\r\n\r\n"[..],
+        b"POST /half HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+    ] {
+        let mut stream = connect(address);
+        let (one, other) = request.split_at(20);
+        send_pieces(&mut stream, &[one]);
+        thread::sleep(Duration::from_millis(30));
+        stream.write_all(other).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_head(&mut stream).unwrap();
+    }
+    let expected = counts(&[("/half", "GET", 200, 1), ("/half", "POST", 200, 1)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
 /// A proxy may move a body by `splice(2)`, and no hook tells of that.
 #[test]
 fn a_body_that_nobody_saw() {
