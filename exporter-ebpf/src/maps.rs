@@ -16,7 +16,7 @@ const BPF_F_NO_PREALLOC: usize = 1;
 const BPF_F_MMAPABLE: usize = 1 << 10;
 
 /// How many raw paths are remembered on each CPU; a power of two.
-pub const CACHED_PATHS: usize = 2048;
+pub const CACHED_PATHS: usize = 1024;
 
 /// The state of each watched connection. It lives with the socket and dies with it.
 #[btf_map]

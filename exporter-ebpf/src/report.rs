@@ -1,8 +1,12 @@
 //! Counting a finished request, and telling user space what it has to know.
 
-use vigie_ebpf::types::{
-    Connection, Finished, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Request, RequestEvent,
-    SERVICE_IGNORED, SERVICE_PENDING, SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SeriesKey, ShapeKey, event, stage,
+use vigie_ebpf::{
+    phases::Phases,
+    types::{
+        Connection, Finished, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Request,
+        RequestEvent, SERVICE_IGNORED, SERVICE_PENDING, SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SeriesKey, ShapeKey,
+        event, stage,
+    },
 };
 
 use crate::{
@@ -40,7 +44,10 @@ extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -
 fn count(connection: &mut Connection, end: u64, status: u16) {
     let request = connection.request;
     let finished = Finished {
-        duration: end.saturating_sub(request.start),
+        phases: Phases {
+            unattributed: end.saturating_sub(request.start),
+            ..Phases::default()
+        },
         request_bytes: request.bytes,
         response_bytes: connection.response_bytes,
     };

@@ -8,6 +8,7 @@ use crate::{
     chunked::Chunks,
     head::{self, Framing, Head},
     path::Shape,
+    phases::Phases,
     request,
 };
 
@@ -88,8 +89,8 @@ pub struct SeriesKey {
 pub struct SeriesValue {
     /// Requests by duration: bucket i counts what is above bound i - 1 and not above bound i.
     pub buckets: [u64; BOUNDS + 1],
-    /// The sum of the durations, in nanoseconds.
-    pub duration: u64,
+    /// Where the durations went; their sum is that of the durations.
+    pub phases: Phases,
     /// Bytes received for these requests, heads included.
     pub request_bytes: u64,
     /// Bytes sent for them, heads included.
@@ -100,7 +101,7 @@ impl Default for SeriesValue {
     fn default() -> Self {
         Self {
             buckets: [0; BOUNDS + 1],
-            duration: 0,
+            phases: Phases::default(),
             request_bytes: 0,
             response_bytes: 0,
         }
@@ -111,10 +112,10 @@ impl SeriesValue {
     /// Counts one request.
     #[inline(always)]
     pub fn count(&mut self, bounds: &[u64; BOUNDS], request: &Finished) {
-        let bucket = bucket(bounds, request.duration);
+        let bucket = bucket(bounds, request.phases.duration());
         // SAFETY: a bucket is at most BOUNDS, which is the array's last index. The mask is for the verifier.
         unsafe { *self.buckets.as_mut_ptr().add(bucket & BOUNDS) += 1 };
-        self.duration += request.duration;
+        self.phases.add(&request.phases);
         self.request_bytes += request.request_bytes;
         self.response_bytes += request.response_bytes;
     }
@@ -124,8 +125,8 @@ impl SeriesValue {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
-    /// From the first readable byte of the request to the last byte of its response, in nanoseconds.
-    pub duration: u64,
+    /// Where its duration went: the time from the first readable byte of the request to the last byte of its response.
+    pub phases: Phases,
     /// Bytes received.
     pub request_bytes: u64,
     /// Bytes sent.
@@ -506,7 +507,10 @@ mod tests {
             value.count(
                 &bounds,
                 &Finished {
-                    duration,
+                    phases: Phases {
+                        cpu: duration,
+                        ..Phases::default()
+                    },
                     request_bytes: 2,
                     response_bytes: 3,
                 },
@@ -516,7 +520,7 @@ mod tests {
             (
                 value.buckets[0],
                 value.buckets[1],
-                value.duration,
+                value.phases.cpu,
                 value.request_bytes,
                 value.response_bytes
             ),
@@ -527,10 +531,10 @@ mod tests {
     #[test]
     fn sizes_fit_their_places() {
         assert_eq!(size_of::<SeriesKey>(), 12);
-        assert_eq!(size_of::<SeriesValue>(), 280);
+        assert_eq!(size_of::<SeriesValue>(), 320);
         // 1,000 series on 128 CPUs, with the other per-CPU maps, stay below 64 MB.
         assert!(
-            128 * (1000 * 280 + SERVICES * size_of::<SchedValue>() + 2048 * size_of::<CachedPath>() + 16_384)
+            128 * (1000 * 320 + SERVICES * size_of::<SchedValue>() + 1024 * size_of::<CachedPath>() + 16_384)
                 < 64_000_000 - 12_000_000
         );
         assert_eq!(size_of::<SchedValue>(), 176);

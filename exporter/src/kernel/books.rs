@@ -111,14 +111,14 @@ impl Books {
         for value in self.series.get(key, 0)?.iter() {
             let SeriesValue {
                 buckets,
-                duration,
+                phases,
                 request_bytes,
                 response_bytes,
             } = value;
             for (total, count) in sum.buckets.iter_mut().zip(buckets) {
                 *total += count;
             }
-            sum.duration += duration;
+            sum.phases.add(phases);
             sum.request_bytes += request_bytes;
             sum.response_bytes += response_bytes;
         }

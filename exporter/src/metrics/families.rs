@@ -146,7 +146,7 @@ impl Families {
         for (key, value) in &snapshot.requests {
             let SeriesValue {
                 buckets,
-                duration: sum,
+                phases,
                 request_bytes,
                 response_bytes,
             } = value;
@@ -161,7 +161,12 @@ impl Families {
             counts.push(buckets[used..].iter().sum());
             total.push(counter(labels(key, true), count as f64));
             if !snapshot.is_long_lived(key) {
-                duration.push(histogram(labels(key, true), self.bounds.iter().copied(), &counts, *sum));
+                duration.push(histogram(
+                    labels(key, true),
+                    self.bounds.iter().copied(),
+                    &counts,
+                    phases.duration(),
+                ));
             }
             received.push(summary(labels(key, true), count, *request_bytes));
             sent.push(summary(labels(key, true), count, *response_bytes));

@@ -118,7 +118,7 @@ fn add(sum: &mut SeriesValue, value: &SeriesValue) {
     for (total, count) in sum.buckets.iter_mut().zip(value.buckets) {
         *total += count;
     }
-    sum.duration += value.duration;
+    sum.phases.add(&value.phases);
     sum.request_bytes += value.request_bytes;
     sum.response_bytes += value.response_bytes;
 }
@@ -128,7 +128,7 @@ fn subtract(value: &SeriesValue, part: &SeriesValue) -> SeriesValue {
     for (count, less) in rest.buckets.iter_mut().zip(part.buckets) {
         *count -= less;
     }
-    rest.duration -= part.duration;
+    rest.phases = rest.phases.without(&part.phases);
     rest.request_bytes -= part.request_bytes;
     rest.response_bytes -= part.response_bytes;
     rest
