@@ -11,7 +11,7 @@ use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
     helpers::generated::{
-        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_sk_storage_delete, bpf_sk_storage_get,
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_jiffies64, bpf_sk_storage_delete, bpf_sk_storage_get,
         bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock, bpf_task_pt_regs,
     },
 };
@@ -46,12 +46,28 @@ offsets! {
     TCP_RCV_NXT,
     /// `struct tcp_sock`: `copied_seq`, the sequence number after the last byte read.
     TCP_COPIED_SEQ,
+    /// `struct tcp_sock`: `write_seq`, the sequence number after the last byte that was taken to be sent.
+    TCP_WRITE_SEQ,
+    /// `struct tcp_sock`: `snd_una`, the first sequence number that is not confirmed.
+    TCP_SND_UNA,
+    /// `struct tcp_sock`: `chrono_start`, since when it is as busy as it is, in jiffies.
+    TCP_CHRONO_START,
+    /// `struct tcp_sock`: `chrono_stat`, how long it was busy before, of each of three kinds, in jiffies.
+    TCP_CHRONO_STAT,
     /// `struct task_struct`: `pid`, the thread's id.
     TASK_PID,
     /// `struct task_struct`: `tgid`, the process's id.
     TASK_TGID,
     /// `struct task_struct`: `sched_info.run_delay`.
     TASK_RUN_DELAY,
+    /// `struct task_struct`: `sched_info.last_arrival`, when the thread got its CPU, by the clock of the run queues.
+    TASK_ARRIVED,
+    /// `struct task_struct`: `start_time`, the monotonic time of its birth.
+    TASK_START,
+    /// `struct task_struct`: `signal`, what the threads of a process share.
+    TASK_SIGNAL,
+    /// `struct signal_struct`: `nr_threads`.
+    SIGNAL_THREADS,
     /// `struct task_struct`: `se.sum_exec_runtime`.
     TASK_RUNTIME,
     /// `struct task_struct`: `nvcsw`.
@@ -221,6 +237,38 @@ fn read_up_to(sock: *const c_void) -> Option<u32> {
     let tcp = unsafe { bpf_skc_to_tcp_sock(sock.cast_mut()) }.cast::<c_void>();
     // SAFETY: `copied_seq` is a u32.
     (!tcp.is_null()).then(|| unsafe { load(tcp, &TCP_COPIED_SEQ) })
+}
+
+/// How long a TCP socket has held data that was not sent or not confirmed, in jiffies.
+///
+/// Source: `tcp_get_info_chrono_stats()`, net/ipv4/tcp.c.
+#[inline(always)]
+pub fn busy(sock: *const c_void) -> u32 {
+    // SAFETY: the helper takes any socket, and says which it is.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sock.cast_mut()) }.cast::<c_void>();
+    if tcp.is_null() {
+        return 0;
+    }
+    // SAFETY: the members are u32 (three times), and an array of three.
+    let (written, confirmed, start, stat): (u32, u32, u32, [u32; 3]) = unsafe {
+        (
+            load(tcp, &TCP_WRITE_SEQ),
+            load(tcp, &TCP_SND_UNA),
+            load(tcp, &TCP_CHRONO_START),
+            [
+                load(tcp, &TCP_CHRONO_STAT),
+                load(tcp.byte_add(4), &TCP_CHRONO_STAT),
+                load(tcp.byte_add(8), &TCP_CHRONO_STAT),
+            ],
+        )
+    };
+    let sum = stat[0].wrapping_add(stat[1]).wrapping_add(stat[2]);
+    if written == confirmed {
+        return sum;
+    }
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    sum.wrapping_add(now.wrapping_sub(start))
 }
 
 /// The registers with which the current task entered the kernel.

@@ -9,15 +9,18 @@
 //! - [`request`]: from bytes to a request line; [`response`]: from bytes to a status; [`head`]: from the fields of either
 //!   to where the body ends; [`chunked`]: where a chunked body ends.
 //! - [`path`]: from a path to its shape, in which identifiers are collapsed.
-//! - [`phases`]: where the duration of a request went.
+//! - [`phases`]: where the duration of a request went; [`attribution`]: how that is found, with [`timeline`]: how long a thread waited
+//!   for a CPU, and [`clock`]: when it got one.
 //! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod arrivals;
+pub mod attribution;
 pub mod bytes;
 pub mod chunked;
+pub mod clock;
 pub mod head;
 pub mod method;
 pub mod path;
@@ -25,4 +28,5 @@ pub mod phases;
 pub mod request;
 pub mod response;
 pub mod step;
+pub mod timeline;
 pub mod types;

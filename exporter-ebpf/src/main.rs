@@ -7,6 +7,8 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
+mod flight;
+#[cfg(target_arch = "bpf")]
 mod kernel;
 #[cfg(target_arch = "bpf")]
 mod maps;
@@ -22,6 +24,8 @@ mod report;
 mod schedule;
 #[cfg(target_arch = "bpf")]
 mod send;
+#[cfg(target_arch = "bpf")]
+mod thread;
 #[cfg(target_arch = "bpf")]
 mod user_memory;
 

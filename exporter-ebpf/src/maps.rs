@@ -1,14 +1,17 @@
 //! Every map of the eBPF programs.
 
 use aya_ebpf::{
-    btf_maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage},
     macros::btf_map,
 };
 use vigie_ebpf::{
+    attribution::{Moment, REASONS, Reason},
     bytes::BUFFER,
+    clock::Offset,
+    timeline::Timeline,
     types::{
-        BOUNDS, CPUS, CachedPath, Connection, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, SERVICES, SchedValue,
-        SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace,
+        BOUNDS, CPUS, CachedPath, Connection, FOLLOWED, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, ProcessSums,
+        SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
     },
 };
 
@@ -46,6 +49,15 @@ pub static LATENCY_BOUNDS: Array<[u64; BOUNDS], 1> = Array::new();
 #[btf_map]
 pub static SERIES: PerCpuHashMap<SeriesKey, SeriesValue, 65_536, BPF_F_NO_PREALLOC> = PerCpuHashMap::new();
 
+/// How long the requests of a route have waited, where that is long. The key is that of its series with the status 0.
+/// Only user space makes entries, and one before any series of the route.
+#[btf_map]
+pub static WAITS: HashMap<SeriesKey, Waits, 20_480, BPF_F_NO_PREALLOC> = HashMap::new();
+
+/// How many requests of a service are in flight: the sum over all CPUs.
+#[btf_map]
+pub static IN_FLIGHT: PerCpuArray<u64, SERVICES> = PerCpuArray::new();
+
 /// The routes that user space taught.
 #[btf_map]
 pub static SHAPES: LruHashMap<ShapeKey, u32, 16_384> = LruHashMap::new();
@@ -61,6 +73,26 @@ pub static SCHED: PerCpuArray<SchedValue, SERVICES> = PerCpuArray::new();
 /// The threads' own books when they last left a CPU, by thread id.
 #[btf_map]
 pub static THREAD_BOOKS: Array<ThreadBooks, THREADS> = Array::new();
+
+/// What the threads of a process did, by process id: of those with several threads that read requests.
+#[btf_map]
+pub static PROCESS_SUMS: Array<ProcessSums, FOLLOWED> = Array::new();
+
+/// How long threads had waited for a CPU at earlier moments, by thread id.
+#[btf_map]
+pub static TIMELINES: Array<Timeline, FOLLOWED> = Array::new();
+
+/// How far the clock of the run queues is from the monotonic clock.
+#[btf_map]
+pub static CLOCK: Array<Offset, 1> = Array::new();
+
+/// Where a moment is looked at: the answer's, and that of a thread that makes another.
+#[btf_map]
+pub static MOMENTS: PerCpuArray<Moment, 2> = PerCpuArray::new();
+
+/// Time that is not attributed, in nanoseconds, by reason.
+#[btf_map]
+static UNATTRIBUTED: PerCpuArray<u64, REASONS> = PerCpuArray::new();
 
 /// How many threads run or wait on each CPU. User space clears it, and has the iterator fill it.
 #[btf_map]
@@ -105,5 +137,27 @@ pub fn lose(reason: Lost, number: u64) {
     if let Some(count) = LOST_COUNTS.get_ptr_mut(reason as u32) {
         // SAFETY: the pointer is to this CPU's element of the map.
         unsafe { *count += number };
+    }
+}
+
+/// Says why time is not attributed, and how much, in nanoseconds.
+#[inline(always)]
+pub fn unattributed(reason: Reason, time: u64) {
+    if let Some(sum) = UNATTRIBUTED.get_ptr_mut(reason as u32) {
+        // SAFETY: the pointer is to this CPU's element of the map.
+        unsafe { *sum += time };
+    }
+}
+
+/// Adds to a number that all CPUs share.
+///
+/// # Safety
+///
+/// `sum` points into a map's value.
+#[inline(always)]
+pub unsafe fn add(sum: *mut u64, number: u64) {
+    // SAFETY: by this function's contract. The instruction has no other effect.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) sum, in(reg) number, options(nostack));
     }
 }

@@ -16,9 +16,10 @@ use crate::{
         undisturbed, watch_new, watch_port,
     },
     receive::received,
-    report::meet,
-    schedule::{began, left, visited},
+    report::{is_known, meet},
+    schedule::{began, ended, left, visited},
     send::{close, sent},
+    thread::forget_process,
 };
 
 const TCP_ESTABLISHED: i32 = 1;
@@ -185,15 +186,19 @@ pub fn vigie_switch(ctx: BtfTracePointContext) {
 pub fn vigie_fork(ctx: BtfTracePointContext) {
     let (parent, child): (*const c_void, *const c_void) = (ctx.arg(0), ctx.arg(1));
     // SAFETY: both are task_structs; the members are of type `pid_t`.
-    let (parent, child, thread): (u32, u32, u32) = unsafe {
+    let (process, child, thread): (u32, u32, u32) = unsafe {
         (
             load(parent, &TASK_TGID),
             load(child, &TASK_TGID),
             load(child, &TASK_PID),
         )
     };
-    let service = service(parent);
-    began(thread, service);
+    let service = service(process);
+    if is_known(service) {
+        began(thread, child == process);
+    } else {
+        ended(thread);
+    }
     if child == thread {
         set_service(child, service);
     }
@@ -208,15 +213,20 @@ pub fn vigie_exec(ctx: BtfTracePointContext) {
     let process: u32 = unsafe { load(task, &TASK_TGID) };
     set_service(process, SERVICE_UNKNOWN);
     // What it did as another program is nothing of what it will be: the thread that is left has the process's id.
-    began(process, SERVICE_UNKNOWN);
+    ended(process);
+    forget_process(process);
 }
 
 /// `sched_process_free(struct task_struct *p)`: a thread is no more, and has left its CPU for the last time.
 #[btf_tracepoint(function = "sched_process_free")]
 pub fn vigie_free(ctx: BtfTracePointContext) {
     let task: *const c_void = ctx.arg(0);
-    // SAFETY: `pid` is of type `pid_t`.
-    began(unsafe { load(task, &TASK_PID) }, SERVICE_UNKNOWN);
+    // SAFETY: both are of type `pid_t`.
+    let (thread, process): (u32, u32) = unsafe { (load(task, &TASK_PID), load(task, &TASK_TGID)) };
+    ended(thread);
+    if thread == process {
+        forget_process(process);
+    }
 }
 
 /// `bpf_iter/task`: called for each thread, and once without one at the end.

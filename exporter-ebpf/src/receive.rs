@@ -14,19 +14,21 @@ use vigie_ebpf::{
     request::PATH,
     step::Step,
     types::{
-        CachedPath, Connection, Lost, Parsed, Pieces, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Request, SERVICE_IGNORED,
-        SERVICE_UNKNOWN, WAITING, event, reading, stage,
+        CachedPath, Connection, Lost, Parsed, Pieces, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Read, Request,
+        SERVICE_IGNORED, SERVICE_UNKNOWN, WAITING, event, reading, stage,
     },
 };
 
 use crate::{
-    kernel::{connection_or_adopt, first_read, forget_pieces, is_new, pieces, port, service},
+    flight::take_off,
+    kernel::{busy, connection_or_adopt, first_read, forget_pieces, is_new, pieces, port, service},
     maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, lost},
     parsers::{
         BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
         vigie_scan_lines, vigie_scan_request,
     },
     report::{finish, is_known, meet, show_path, taught},
+    thread::{measures_phases, vigie_note_read},
     user_memory::{Message, forget_place},
 };
 
@@ -126,6 +128,8 @@ fn whole_request(sock: *const c_void, connection: &mut Connection, count: u64, f
     let start = start(connection, first);
     connection.port = port(sock);
     connection.request.bytes = count;
+    note_read(&mut connection.request.read, start);
+    note_busy(sock, connection);
     if introduce(
         &mut connection.request,
         connection.port,
@@ -156,6 +160,22 @@ fn start(connection: &mut Connection, position: u32) -> u64 {
     }
 }
 
+/// The current thread has read the first bytes of a request.
+#[inline(always)]
+fn note_read(read: &mut Read, start: u64) {
+    if measures_phases() {
+        vigie_note_read(read, start);
+    }
+}
+
+/// Writes down how busy the socket is when a request is read, if its response may have to wait for room.
+#[inline(always)]
+fn note_busy(sock: *const c_void, connection: &mut Connection) {
+    if connection.sends_much && !connection.is_unix {
+        connection.busy = busy(sock);
+    }
+}
+
 /// A request line was read: the current process handles it. `false`: it is none that is watched.
 #[inline(always)]
 fn introduce(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
@@ -180,6 +200,9 @@ extern "C" fn vigie_introduce(request: *mut Request, port: u32, method: u32, sta
     if request.service == SERVICE_UNKNOWN {
         meet(process, port as u16, event::PROCESS);
     }
+    if request.service != SERVICE_IGNORED {
+        take_off(request);
+    }
     (request.service != SERVICE_IGNORED) as u64
 }
 
@@ -188,6 +211,7 @@ extern "C" fn vigie_introduce(request: *mut Request, port: u32, method: u32, sta
 fn become_current(connection: &mut Connection) {
     connection.response_bytes = 0;
     connection.status = 0;
+    connection.answered = 0;
     connection.is_http = true;
     connection.in_step = true;
     connection.is_dropped = false;
@@ -303,6 +327,7 @@ fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: 
         return;
     };
     connection.port = port(sock);
+    note_busy(sock, connection);
     forget_place(false);
     let mut at = 0;
     let mut step = 0;
@@ -400,6 +425,7 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
     if pieces.line.is_fresh() {
         pieces.start = start(connection, position);
         pieces.bytes = 0;
+        note_read(&mut pieces.read, pieces.start);
     }
     let result = vigie_read_line(pieces, length);
     let taken = result >> 8;
@@ -439,6 +465,7 @@ fn take_scanned(connection: &mut Connection, pieces: &mut Pieces, result: u64, p
         // SAFETY: a part of a map's value, as said by `place`.
         let request = unsafe { &mut *request };
         request.bytes = result >> 1;
+        note_read(&mut request.read, start);
         if introduce(request, connection.port, parsed.line.method as u8, start) {
             vigie_find_route(request);
         }
@@ -508,6 +535,7 @@ pub extern "C" fn vigie_take_line(request: *mut Request, pieces: *mut Pieces, po
         return 0;
     };
     request.bytes = pieces.bytes;
+    request.read = pieces.read;
     if !introduce(request, port as u16, pieces.line.method(), pieces.start) {
         return 0;
     }

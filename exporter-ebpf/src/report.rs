@@ -1,17 +1,19 @@
 //! Counting a finished request, and telling user space what it has to know.
 
 use vigie_ebpf::{
+    attribution::Reason,
     phases::Phases,
     types::{
-        Connection, Finished, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Request,
-        RequestEvent, SERVICE_IGNORED, SERVICE_PENDING, SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SeriesKey, ShapeKey,
-        event, stage,
+        Connection, Finished, Lost, PHASE_BOUNDS, PHASE_BOUNDS_NS, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER,
+        ROUTE_UNKNOWN, Request, RequestEvent, SERVICE_IGNORED, SERVICE_PENDING, SERVICE_UNKNOWN, SERVICES,
+        STATUS_ABORTED, SeriesKey, ShapeKey, bucket, event, stage,
     },
 };
 
 use crate::{
+    flight::land,
     kernel::{service, set_service},
-    maps::{EVENTS, LATENCY_BOUNDS, SERIES, SHAPES, lost},
+    maps::{EVENTS, LATENCY_BOUNDS, SERIES, SHAPES, WAITS, add, lost, unattributed},
 };
 
 const NOT_FOUND: u16 = 404;
@@ -42,19 +44,35 @@ extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -
 
 #[inline(always)]
 fn count(connection: &mut Connection, end: u64, status: u16) {
-    let request = connection.request;
-    let finished = Finished {
-        phases: Phases {
-            unattributed: end.saturating_sub(request.start),
+    file(connection, end, status);
+    // From here on the receiving side, on another CPU, may put the next request in its place.
+    // SAFETY: a part of the connection. A volatile write is not moved before what stands above.
+    unsafe { (&raw mut connection.stage).write_volatile(stage::IDLE) };
+}
+
+/// Adds the current request of a connection to its series, or tells user space of it.
+#[inline(always)]
+fn file(connection: &mut Connection, end: u64, status: u16) {
+    let is_answered = status != STATUS_ABORTED;
+    if connection.answered == 0 {
+        let duration = end.saturating_sub(connection.request.start);
+        connection.phases = Phases {
+            unattributed: duration,
             ..Phases::default()
-        },
+        };
+        if is_answered {
+            unattributed(Reason::Unseen, duration);
+        }
+    } else {
+        connection.phases.send += end.saturating_sub(connection.answered);
+    }
+    land(&connection.request, 0);
+    let request = &connection.request;
+    let finished = Finished {
+        phases: connection.phases,
         request_bytes: request.bytes,
         response_bytes: connection.response_bytes,
     };
-    let port = connection.port;
-    // From here on the receiving side, on another CPU, may put the next request in its place.
-    // SAFETY: a part of the connection. A volatile write is not moved before the reads above.
-    unsafe { (&raw mut connection.stage).write_volatile(stage::IDLE) };
     let mut number = request.service;
     let mut route = request.route;
     if !is_known(number) && number != SERVICE_IGNORED {
@@ -67,7 +85,7 @@ fn count(connection: &mut Connection, end: u64, status: u16) {
         route = taught(request.shape, number);
     }
     // Neither "not found" nor no answer at all says that there is something at this path.
-    let is_found = status != NOT_FOUND && status != STATUS_ABORTED;
+    let is_found = status != NOT_FOUND && is_answered;
     if route == ROUTE_OTHER && !is_found {
         route = ROUTE_NONE;
     } else if route == ROUTE_NONE && is_found {
@@ -77,17 +95,49 @@ fn count(connection: &mut Connection, end: u64, status: u16) {
     let key = SeriesKey {
         route,
         service: number,
-        port,
+        port: connection.port,
         status,
         method: request.method,
         reserved: 0,
     };
     if let (Some(value), Some(bounds)) = (SERIES.get_ptr_mut(key), LATENCY_BOUNDS.get(0)) {
+        if is_answered {
+            note_waits(key, &finished.phases);
+        }
         // SAFETY: the pointer is to this CPU's part of the entry.
         unsafe { (*value).count(bounds, &finished) };
         return;
     }
-    report(&request, key, finished);
+    report(request, &key, &finished);
+}
+
+/// Counts the waits of a request that are above the first bound: before the request itself, so that what user space reads
+/// first, the requests, is never more than what it reads then.
+#[inline(always)]
+fn note_waits(key: SeriesKey, phases: &Phases) {
+    if phases.queue <= PHASE_BOUNDS_NS[0] && phases.runqueue <= PHASE_BOUNDS_NS[0] {
+        return;
+    }
+    let Some(waits) = WAITS.get_ptr_mut(SeriesKey { status: 0, ..key }) else {
+        return;
+    };
+    // SAFETY: the map's value. A bucket above 0 and at most PHASE_BOUNDS is a place of the array behind the one before.
+    unsafe {
+        note_wait((&raw mut (*waits).queue).cast(), phases.queue);
+        note_wait((&raw mut (*waits).runqueue).cast(), phases.runqueue);
+    }
+}
+
+/// # Safety
+///
+/// `buckets` points to [`PHASE_BOUNDS`] numbers of a map's value.
+#[inline(always)]
+unsafe fn note_wait(buckets: *mut u64, wait: u64) {
+    let bucket = bucket(&PHASE_BOUNDS_NS, wait);
+    if bucket != 0 && bucket <= PHASE_BOUNDS {
+        // SAFETY: by this function's contract.
+        unsafe { add(buckets.add(bucket - 1), 1) };
+    }
 }
 
 /// The route that user space taught for a shape.
@@ -106,19 +156,22 @@ pub fn taught(shape: u64, service: u16) -> u32 {
 }
 
 #[inline(never)]
-fn report(request: &Request, key: SeriesKey, finished: Finished) {
+fn report(request: &Request, key: &SeriesKey, finished: &Finished) {
     let Some(mut event) = EVENTS.reserve_untyped::<RequestEvent>(0) else {
         lost(Lost::RingFull);
         return;
     };
-    event.write(RequestEvent {
-        kind: event::REQUEST,
-        process: request.process,
-        shape: request.shape,
-        key,
-        reserved: 0,
-        finished,
-    });
+    let place = event.as_mut_ptr();
+    // Not as a whole: it would be made on the stack first, of which there is little.
+    // SAFETY: the place is a reserved record of this type, all of which is written.
+    unsafe {
+        (&raw mut (*place).kind).write(event::REQUEST);
+        (&raw mut (*place).process).write(request.process);
+        (&raw mut (*place).shape).write(request.shape);
+        (&raw mut (*place).key).write(*key);
+        (&raw mut (*place).reserved).write(0);
+        (&raw mut (*place).finished).write(*finished);
+    }
     event.submit(0);
 }
 

@@ -12,15 +12,16 @@
 use core::ffi::c_void;
 
 use aya_ebpf::Global;
-use vigie_ebpf::types::{Lost, THREADS, ThreadBooks, WAIT_BOUNDS, WAIT_BOUNDS_NS, bucket};
+use vigie_ebpf::types::{Lost, THREADS, ThreadBooks, WAIT_BOUNDS, WAIT_BOUNDS_NS, bucket, habit};
 
 use crate::{
     kernel::{
         TASK_CPU, TASK_NIVCSW, TASK_NVCSW, TASK_ON_RQ, TASK_PID, TASK_RUN_DELAY, TASK_RUNTIME, TASK_STATE, TASK_TGID,
         load, service,
     },
-    maps::{RUNNABLE, SCHED, THREAD_BOOKS, lost},
+    maps::{RUNNABLE, SCHED, THREAD_BOOKS, add, lost},
     report::is_known,
+    thread::{forget_thread, inherit, measures_phases, sums_of},
 };
 
 /// Vigie's own process id: it runs while it looks, and does not count itself.
@@ -50,26 +51,42 @@ pub fn visited(task: *const c_void) {
 
 /// The place of a thread's books. Two living threads meet in one only if their ids are a multiple of [`THREADS`] apart.
 #[inline(always)]
-fn place(thread: u32) -> Option<*mut ThreadBooks> {
+pub fn place(thread: u32) -> Option<*mut ThreadBooks> {
     THREAD_BOOKS.get_ptr_mut(thread & (THREADS as u32 - 1))
 }
 
-/// A thread begins, as a child of service `parent`; or it ends, or begins anew. Its id may have been another thread's.
+/// A thread of a service begins, made by the current one: in its process, or in one of its own.
 #[inline(always)]
-pub fn began(thread: u32, parent: u16) {
-    let Some(place) = place(thread) else {
-        return;
-    };
-    // SAFETY: the map's element.
-    unsafe {
-        if is_known(parent) {
+pub fn began(thread: u32, is_same_process: bool) {
+    if let Some(place) = place(thread) {
+        let habits = if is_same_process { habit::HAS_OTHERS } else { 0 };
+        // SAFETY: the map's element.
+        unsafe {
             *place = ThreadBooks {
                 thread,
+                habits,
                 ..ThreadBooks::default()
             };
-        } else if (*place).thread == thread {
-            (*place).thread = 0;
         }
+    }
+    if measures_phases() {
+        inherit(thread, is_same_process);
+    }
+}
+
+/// A thread ends, or begins anew, or is of no service. Its id may have been another thread's.
+#[inline(always)]
+pub fn ended(thread: u32) {
+    if let Some(place) = place(thread) {
+        // SAFETY: the map's element.
+        unsafe {
+            if (*place).thread == thread {
+                (*place).thread = 0;
+            }
+        }
+    }
+    if measures_phases() {
+        forget_thread(thread);
     }
 }
 
@@ -77,7 +94,8 @@ pub fn began(thread: u32, parent: u16) {
 #[inline(always)]
 pub fn left(task: *const c_void) {
     // SAFETY: `tgid` is of type `pid_t`.
-    let number = service(unsafe { load(task, &TASK_TGID) });
+    let process: u32 = unsafe { load(task, &TASK_TGID) };
+    let number = service(process);
     if !is_known(number) {
         return;
     }
@@ -89,7 +107,7 @@ pub fn left(task: *const c_void) {
             voluntary: load(task, &TASK_NVCSW),
             involuntary: load(task, &TASK_NIVCSW),
             thread: load(task, &TASK_PID),
-            reserved: 0,
+            habits: 0,
         }
     };
     let (Some(place), Some(books)) = (place(now.thread), SCHED.get_ptr_mut(number as u32)) else {
@@ -97,8 +115,9 @@ pub fn left(task: *const c_void) {
     };
     // SAFETY: the map's element. A thread leaves one CPU at a time.
     let last = unsafe { *place };
+    let habits = if last.thread == now.thread { last.habits } else { 0 };
     // SAFETY: as above.
-    unsafe { *place = now };
+    unsafe { *place = ThreadBooks { habits, ..now } };
     if last.thread != now.thread {
         if last.thread != 0 {
             lost(Lost::ThreadCollision);
@@ -109,6 +128,17 @@ pub fn left(task: *const c_void) {
         return;
     }
     let waited = now.wait - last.wait;
+    if let Some(sums) = sums_of(process) {
+        let ran = now.cpu - last.cpu;
+        // SAFETY: the map's element.
+        unsafe {
+            add(&raw mut (*sums).cpu, ran);
+            add(&raw mut (*sums).wait, waited);
+            if habits & habit::READS == 0 {
+                add(&raw mut (*sums).helpers, ran + waited);
+            }
+        }
+    }
     let bucket = bucket(&WAIT_BOUNDS_NS, waited);
     // SAFETY: this CPU's element. A bucket is at most WAIT_BOUNDS, which is the array's last index.
     unsafe {

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::{Global, helpers::generated::bpf_ktime_get_ns};
 use vigie_ebpf::{
     bytes::{WINDOW, word},
     chunked,
@@ -13,15 +13,24 @@ use vigie_ebpf::{
 };
 
 use crate::{
-    kernel::{connection, is_new, pieces},
+    flight::land,
+    kernel::{busy, connection, is_new, pieces},
     maps::{PARSED, lose, lost},
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
     receive::vigie_take_line,
     report::finish,
+    thread::{measures_phases, vigie_note_answer},
     user_memory::{Message, forget_place},
 };
 
 const EPIPE: i32 = 32;
+
+/// What is less than this has room in a socket's buffer, if that is empty: nobody has to wait for the client.
+const MUCH: u64 = 16_384;
+
+/// The length of a jiffy in nanoseconds. Written by user space.
+#[unsafe(no_mangle)]
+static JIFFY: Global<u64> = Global::new(0);
 
 /// How many steps are made through the bytes of one system call.
 const STEPS: usize = 128;
@@ -49,6 +58,10 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
     let last_send = connection.last_send;
     // SAFETY: the helper has no preconditions.
     connection.last_send = unsafe { bpf_ktime_get_ns() };
+    if connection.stage == stage::OPEN && count >= MUCH && !connection.is_unix {
+        connection.sends_much = true;
+        connection.sending = busy(sock).wrapping_sub(connection.busy);
+    }
     let at = match connection.stage {
         stage::OPEN => usual_head(connection, count),
         stage::LENGTH => body(connection, 0, count),
@@ -77,6 +90,16 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
     }
 }
 
+/// The first byte of a response was sent: where its request's time went until then is known.
+#[inline(always)]
+fn note_answer(connection: &mut Connection) {
+    if measures_phases() && connection.answered == 0 {
+        let sending = connection.sending as u64 * JIFFY.load();
+        connection.sending = 0;
+        vigie_note_answer(connection, sending);
+    }
+}
+
 /// A head of the usual size in one piece, and what follows it. Says up to which byte that is.
 #[inline(always)]
 fn usual_head(connection: &mut Connection, count: u64) -> u64 {
@@ -100,8 +123,10 @@ fn take_head(connection: &mut Connection, head: &Head, at: u64, end: u64, count:
     // 1xx is not the answer (RFC 9110, 15.2), but for 101.
     if status < 200 && status != 101 {
         connection.stage = stage::OPEN;
+        connection.answered = 0;
         return end;
     }
+    note_answer(connection);
     connection.status = status;
     connection.remaining = 0;
     let method = connection.request.method;
@@ -151,7 +176,9 @@ fn lose_end(connection: &mut Connection, reason: Lost) {
 /// A response cannot be told: neither its request nor those that wait behind it are counted.
 #[inline(always)]
 fn lose_response(connection: &mut Connection, reason: Lost) {
-    lose(reason, 1 + connection.put.wrapping_sub(connection.taken) as u64);
+    let others = connection.put.wrapping_sub(connection.taken) as u64;
+    lose(reason, 1 + others);
+    land(&connection.request, others);
     connection.taken = connection.put;
     connection.passed = connection.dropped;
     connection.stage = stage::IDLE;
@@ -255,6 +282,7 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
         }
         pieces.response.start();
         connection.stage = stage::HEAD;
+        note_answer(connection);
     }
     let taken = read_head(&mut pieces.response, length, 1);
     match pieces.response.step() {
@@ -294,6 +322,7 @@ fn next(connection: &mut Connection, pieces: &mut Pieces) -> bool {
     }
     connection.response_bytes = 0;
     connection.status = 0;
+    connection.answered = 0;
     connection.stage = stage::OPEN;
     true
 }
@@ -330,7 +359,7 @@ fn end(sock: *const c_void, connection: &mut Connection) {
     // A head that never ended is no request yet: no server has seen it as one.
     let is_unfinished = connection.reading == reading::FIELDS && !connection.is_dropped;
     match connection.stage {
-        stage::OPEN if is_unfinished && connection.put == connection.taken => {}
+        stage::OPEN if is_unfinished && connection.put == connection.taken => land(&connection.request, 0),
         stage::OPEN | stage::HEAD => finish(connection, now, STATUS_ABORTED),
         stage::LENGTH | stage::CHUNKED | stage::UNTIL_CLOSE | stage::UNKNOWN => {
             finish(connection, connection.last_send, connection.status);
@@ -342,6 +371,15 @@ fn end(sock: *const c_void, connection: &mut Connection) {
     {
         if is_unfinished {
             connection.put = connection.put.wrapping_sub(1);
+            // SAFETY: the mask keeps the place in the ring.
+            land(
+                unsafe {
+                    &*(&raw const pieces.waiting)
+                        .cast::<Request>()
+                        .add(connection.put as usize & (WAITING - 1))
+                },
+                0,
+            );
         }
         let mut i = 0;
         while i < WAITING && vigie_abort_next(connection, pieces, now) != 0 {

@@ -5,11 +5,13 @@
 
 use crate::{
     arrivals::Arrivals,
+    attribution::Moment,
     chunked::Chunks,
     head::{self, Framing, Head},
     path::Shape,
     phases::Phases,
     request,
+    timeline::Waited,
 };
 
 /// How many bounds a latency histogram may have; the bucket for everything above the last comes on top.
@@ -176,13 +178,72 @@ pub struct ThreadBooks {
     pub involuntary: u64,
     /// Its thread id, or 0: nobody's.
     pub thread: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Bits of [`habit`].
+    pub habits: u32,
+}
+
+/// What is known of how a thread works.
+pub mod habit {
+    /// It reads requests.
+    pub const READS: u32 = 1;
+    /// Its process has other threads.
+    pub const HAS_OTHERS: u32 = 2;
 }
 
 /// How many threads' [`ThreadBooks`] are kept: a power of two. Thread ids are given in turn, so that two threads rarely meet in
 /// one place.
 pub const THREADS: usize = 65_536;
+
+/// What the threads of a process did, as far as they have left a CPU since its first request, and its requests. Kept for processes
+/// with several threads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessSums {
+    /// Time on a CPU, in nanoseconds.
+    pub cpu: u64,
+    /// Time runnable and waiting for a CPU, in nanoseconds.
+    pub wait: u64,
+    /// Both together, of those threads that read no requests.
+    pub helpers: u64,
+    /// Requests that it has begun to handle.
+    pub begun: u64,
+    /// Requests of those that it handles no longer.
+    pub ended: u64,
+    /// The process's id, or 0: nobody's.
+    pub process: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// How many processes' [`ProcessSums`] are kept, and how many threads' timelines: a power of two.
+pub const FOLLOWED: usize = 4096;
+
+/// How many bounds the histograms of a request's waits have.
+pub const PHASE_BOUNDS: usize = 10;
+/// The upper bounds of these histograms, in nanoseconds: from 0.1 ms to 5 s.
+pub const PHASE_BOUNDS_NS: [u64; PHASE_BOUNDS] = [
+    100_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+    500_000_000,
+    1_000_000_000,
+    5_000_000_000,
+];
+
+/// How many requests of a route have waited for how long. Those below the first bound are not here: they are all
+/// the others, so that the usual request costs nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Requests by their time in the queue: place i counts what is above bound i and not above bound i + 1.
+    pub queue: [u64; PHASE_BOUNDS],
+    /// The same for the time in the run queue.
+    pub runqueue: [u64; PHASE_BOUNDS],
+}
 
 /// Why something was not seen, matched or kept. The index of a counter.
 #[repr(u32)]
@@ -208,6 +269,16 @@ pub enum Lost {
 /// How many reasons there are.
 pub const LOST: usize = 7;
 
+/// What was known of the thread that read a request, when it had read its first bytes. All zero is nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// The thread, and the moment.
+    pub moment: Moment,
+    /// How long it had waited for a CPU since the request became readable.
+    pub waited: Waited,
+}
+
 /// A request, from when it was read until it is answered. All zero is none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -224,10 +295,16 @@ pub struct Request {
     pub process: u32,
     /// Its service.
     pub service: u16,
+    /// The service whose requests in flight it is counted with, or [`SERVICE_UNKNOWN`].
+    pub flight: u16,
     /// The method's number.
     pub method: u8,
+    /// Whether it is counted in the [`ProcessSums`] of its process.
+    pub is_summed: bool,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 2],
+    /// Who read it, and when.
+    pub read: Read,
 }
 
 /// Where an HTTP/1 connection is. All zero is a new one.
@@ -241,6 +318,10 @@ pub struct Connection {
     pub arrivals: Arrivals,
     /// The request that is being answered.
     pub request: Request,
+    /// Where its time went, up to the first byte of its response.
+    pub phases: Phases,
+    /// When the first byte of its response was taken, or 0: it was not.
+    pub answered: u64,
     /// When the last byte of its response so far was taken.
     pub last_send: u64,
     /// What is left of a response's body with a known length.
@@ -281,8 +362,14 @@ pub struct Connection {
     pub is_dropped: bool,
     /// Whether [`Connection::position`] is known.
     pub has_position: bool,
+    /// Whether more has been sent in one call than fits into a socket's buffer for certain.
+    pub sends_much: bool,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 3],
+    /// How long the socket had held unsent or unconfirmed data in all when the request was read, in jiffies, where that matters.
+    pub busy: u32,
+    /// For how long it did so until the first bytes of the response were taken, likewise.
+    pub sending: u32,
     /// The place in the stream behind the last byte that was read: a TCP sequence number, or how many bytes were read.
     pub position: u32,
     /// The thread whose read, and whose write, was dealt with last, where each event is heard of twice.
@@ -346,6 +433,8 @@ pub struct Pieces {
     pub line: request::Reader,
     /// When the first byte of that request became readable.
     pub start: u64,
+    /// Who read it, and when.
+    pub read: Read,
     /// Bytes received of it.
     pub bytes: u64,
     /// The rest of the request's head.
@@ -482,11 +571,14 @@ mod pod {
     unsafe impl aya::Pod for super::SchedValue {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::ShapeKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Waits {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timeline::Timeline;
 
     #[test]
     fn buckets_are_inclusive_above() {
@@ -532,12 +624,18 @@ mod tests {
     fn sizes_fit_their_places() {
         assert_eq!(size_of::<SeriesKey>(), 12);
         assert_eq!(size_of::<SeriesValue>(), 320);
-        // 1,000 series on 128 CPUs, with the other per-CPU maps, stay below 64 MB.
-        assert!(
-            128 * (1000 * 320 + SERVICES * size_of::<SchedValue>() + 1024 * size_of::<CachedPath>() + 16_384)
-                < 64_000_000 - 12_000_000
-        );
+        // 1,000 series on 128 CPUs stay below 64 MB (here: of 1,048,576 bytes).
+        let per_cpu = 1000 * size_of::<SeriesValue>()
+            + SERVICES * (size_of::<SchedValue>() + 8)
+            + 1024 * size_of::<CachedPath>()
+            + 16_384;
+        let processes = 2 * 4_194_304;
+        let followed = FOLLOWED * (size_of::<ProcessSums>() + size_of::<Timeline>());
+        let books = THREADS * size_of::<ThreadBooks>();
+        // The ring buffer, the taught shapes, the waits of the routes; the last two with what a hash map needs itself.
+        let rest = 1_048_576 + 16_384 * (16 + 8 + 64) + 1000 * (16 + size_of::<Waits>() + 64);
+        assert!(128 * per_cpu + processes + followed + books + rest < 64 << 20);
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (272, 2080));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (416, 4720));
     }
 }

@@ -1,4 +1,5 @@
 //! From measurements to Prometheus families, and to their text.
 
 pub mod families;
+mod phases;
 pub mod text;

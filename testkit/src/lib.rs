@@ -25,5 +25,5 @@ pub use load::{Record, Records, Shot, closed_loop, run_stages, shared_loop};
 pub use process::{Server, free_port};
 pub use random::Random;
 pub use scrape::Scrape;
-pub use servers::{Vigie, nginx, nginx_with, python_app, uvicorn_store, vigie};
+pub use servers::{Vigie, nginx, nginx_with, python_app, uvicorn_store, vigie, vigie_with};
 pub use temp_dir::TempDir;

@@ -168,10 +168,16 @@ pub struct Vigie {
 
 /// Runs `vigie serve` on a free port with `args`, and waits until its log says where it listens.
 pub fn vigie(binary: &Path, args: &[&str]) -> Result<Vigie> {
+    vigie_with(binary, args, &[])
+}
+
+/// The same with variables of its environment (name, value).
+pub fn vigie_with(binary: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<Vigie> {
     let mut command = Command::new(binary);
     command
         .args(["serve", "--web.listen-address", "127.0.0.1:0", "--log.format", "json"])
-        .args(args);
+        .args(args)
+        .envs(environment.iter().copied());
     let mut server = Server::start(command, TempDir::new()?, 0)?;
     let address = server.wait_for(VIGIE_TIMEOUT, || listen_address(&server.log()))?;
     server.set_address(address);

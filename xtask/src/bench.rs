@@ -22,6 +22,9 @@ pub struct Options {
     /// How many windows of a quarter of a second, and rounds with and without Vigie, to take
     #[arg(long, default_value_t = 40)]
     windows: usize,
+    /// Only what the phases of requests add to the programs
+    #[arg(long, conflicts_with = "write")]
+    phases: bool,
 }
 
 /// What the parts of the benchmark need.
@@ -48,7 +51,13 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     };
     let mut report = report::Report::new();
     report.machine(&machine::describe()?);
+    if options.phases {
+        programs::phases(&context, &mut report)?;
+        println!("{}", report.markdown());
+        return Ok(());
+    }
     programs::measure(&context, &mut report)?;
+    programs::phases(&context, &mut report)?;
     servers::cost(&context, &mut report)?;
     servers::idle(&context, &mut report)?;
     servers::scrapes(&context, &mut report)?;

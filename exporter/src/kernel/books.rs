@@ -9,7 +9,10 @@ use aya::{
     programs::Iter,
     util::nr_cpus,
 };
-use vigie_ebpf::types::{BOUNDS, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey};
+use vigie_ebpf::{
+    attribution::REASONS,
+    types::{BOUNDS, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
+};
 
 use super::{
     load::{Probe, Role, padded_bounds},
@@ -24,6 +27,9 @@ pub struct Books {
     /// Which service each process belongs to.
     pub processes: ProcessTable,
     series: PerCpuHashMap<MapData, SeriesKey, SeriesValue>,
+    waits: HashMap<MapData, SeriesKey, Waits>,
+    in_flight: PerCpuArray<MapData, u64>,
+    unattributed: PerCpuArray<MapData, u64>,
     shapes: HashMap<MapData, ShapeKey, u32>,
     full: Array<MapData, u32>,
     sched: PerCpuArray<MapData, SchedValue>,
@@ -49,6 +55,23 @@ pub fn events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
     Ok(RingBuf::try_from(take(ebpf, "EVENTS")?)?)
 }
 
+/// The key of what is kept for a route whatever the status is.
+pub fn route_key(key: &SeriesKey) -> SeriesKey {
+    SeriesKey { status: 0, ..*key }
+}
+
+/// Whether an element is there now. `false`: the kernel has no memory for it right now.
+fn is_made(result: Result<(), MapError>) -> Result<bool> {
+    match result {
+        Err(MapError::SyscallError(error)) => match error.io_error.raw_os_error() {
+            Some(libc::EEXIST) => Ok(true),
+            Some(libc::ENOMEM | libc::E2BIG) => Ok(false),
+            _ => Err(error.into()),
+        },
+        other => Ok(other.map(|()| true)?),
+    }
+}
+
 // === impl Books ===
 
 impl Books {
@@ -70,6 +93,9 @@ impl Books {
         Ok(Self {
             processes: ProcessTable::new(take(&mut ebpf, "PROCESSES")?, ProcessTable::blocks(pid_max))?,
             series: take(&mut ebpf, "SERIES")?.try_into()?,
+            waits: take(&mut ebpf, "WAITS")?.try_into()?,
+            in_flight: take(&mut ebpf, "IN_FLIGHT")?.try_into()?,
+            unattributed: take(&mut ebpf, "UNATTRIBUTED")?.try_into()?,
             shapes: take(&mut ebpf, "SHAPES")?.try_into()?,
             full: take(&mut ebpf, "FULL")?.try_into()?,
             sched: take(&mut ebpf, "SCHED")?.try_into()?,
@@ -90,15 +116,48 @@ impl Books {
     ///
     /// If the map cannot be written for any other reason.
     pub fn start_series(&mut self, key: SeriesKey) -> Result<bool> {
-        let zero = PerCpuValues::try_from(vec![SeriesValue::default(); self.cpus])?;
-        match self.series.insert(key, zero, BPF_NOEXIST) {
-            Err(MapError::SyscallError(error)) => match error.io_error.raw_os_error() {
-                Some(libc::EEXIST) => Ok(true),
-                Some(libc::ENOMEM | libc::E2BIG) => Ok(false),
-                _ => Err(error.into()),
-            },
-            other => Ok(other.map(|()| true)?),
+        if !is_made(self.waits.insert(route_key(&key), Waits::default(), BPF_NOEXIST))? {
+            return Ok(false);
         }
+        let zero = PerCpuValues::try_from(vec![SeriesValue::default(); self.cpus])?;
+        is_made(self.series.insert(key, zero, BPF_NOEXIST))
+    }
+
+    /// How long the requests of a route have waited, as far as the kernel has counted it.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn waits(&self, route: &SeriesKey) -> Result<Waits> {
+        match self.waits.get(route, 0) {
+            Err(MapError::KeyNotFound) => Ok(Waits::default()),
+            other => Ok(other?),
+        }
+    }
+
+    /// How many requests of a service are in flight.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn in_flight(&self, service: u16) -> Result<u64> {
+        let counts = self.in_flight.get(&u32::from(service), 0)?;
+        // A request may begin on one CPU and end on another: each CPU's count alone can be below zero.
+        let sum = counts.iter().fold(0u64, |sum, count| sum.wrapping_add(*count));
+        Ok(u64::try_from(sum.cast_signed()).unwrap_or(0))
+    }
+
+    /// How much time is not attributed, in nanoseconds, by [`vigie_ebpf::attribution::Reason`].
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn unattributed(&self) -> Result<[u64; REASONS]> {
+        let mut sums = [0; REASONS];
+        for (reason, sum) in sums.iter_mut().enumerate() {
+            *sum = self.unattributed.get(&u32::try_from(reason)?, 0)?.iter().sum();
+        }
+        Ok(sums)
     }
 
     /// What the kernel has counted for a series, over all CPUs.

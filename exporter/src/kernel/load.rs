@@ -46,6 +46,9 @@ const FUNCTIONS_FIRST: &str = "VIGIE_HOOK_FUNCTIONS";
 /// Set in the environment, it has every event heard of twice, on kernels that do not need it.
 const TWICE: &str = "VIGIE_TWICE";
 
+/// Set in the environment, it leaves the phases of requests out: so their cost can be measured.
+const NO_PHASES: &str = "VIGIE_NO_PHASES";
+
 /// What a probe is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -366,6 +369,14 @@ pub fn pid_max() -> Result<u32> {
     text.trim().parse().with_context(|| format!("{FILE} is not a number"))
 }
 
+/// The length of a jiffy, in nanoseconds: that of a tick of the coarse clock (`CLOCK_MONOTONIC_COARSE`).
+fn jiffy() -> u64 {
+    let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec, which the call writes.
+    unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut resolution) };
+    resolution.tv_nsec.unsigned_abs()
+}
+
 /// The bounds as the kernel side wants them: unused ones are never reached.
 pub fn padded_bounds(bounds: &[u64]) -> [u64; BOUNDS] {
     let mut padded = [u64::MAX; BOUNDS];
@@ -406,6 +417,13 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     // As for the hooks: so that it can be tested on kernels that do not need it.
     let is_twice = functions.is_some() || std::env::var_os(TWICE).is_some();
     let twice = u32::from(is_twice);
+    // What the phases need is, among others, what the scheduler's probe needs.
+    let phases_error = offsets
+        .unusable
+        .iter()
+        .find(|(probe, _)| [offsets::PHASES, "switch"].contains(probe));
+    let phases = u32::from(phases_error.is_none() && std::env::var_os(NO_PHASES).is_none());
+    let jiffy = jiffy();
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf));
     for (name, offset) in &offsets.found {
@@ -418,6 +436,8 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .override_global("SEED", &seed, true)
         .override_global("OWN_PROCESS", &process, true)
         .override_global("TWICE", &twice, true)
+        .override_global("PHASES", &phases, true)
+        .override_global("JIFFY", &jiffy, true)
         .override_global(aya_log::LEVEL, &settings.log_level, true)
         .map_max_entries("PROCESSES", ProcessTable::blocks(settings.pid_max));
     let mut object = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vigie-ebpf")).to_vec();

@@ -17,8 +17,11 @@ type Member = (
 
 const SWITCH: Option<&str> = Some("switch");
 const TASKS: Option<&str> = Some("tasks");
+/// Not a probe, but what the probes measure.
+pub const PHASES: &str = "phases";
+const OF_PHASES: Option<&str> = Some(PHASES);
 
-const MEMBERS: [Member; 16] = [
+const MEMBERS: [Member; 24] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", &[2], None),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", &[1], None),
     ("SOCK_FAMILY", "sock", "__sk_common.skc_family", &[2], None),
@@ -26,6 +29,20 @@ const MEMBERS: [Member; 16] = [
     ("SOCK_QUEUED", "sock", "sk_receive_queue.qlen", &[4], None),
     ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt", &[4], None),
     ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq", &[4], None),
+    ("TCP_WRITE_SEQ", "tcp_sock", "write_seq", &[4], OF_PHASES),
+    ("TCP_SND_UNA", "tcp_sock", "snd_una", &[4], OF_PHASES),
+    ("TCP_CHRONO_START", "tcp_sock", "chrono_start", &[4], OF_PHASES),
+    ("TCP_CHRONO_STAT", "tcp_sock", "chrono_stat", &[12], OF_PHASES),
+    (
+        "TASK_ARRIVED",
+        "task_struct",
+        "sched_info.last_arrival",
+        &[8],
+        OF_PHASES,
+    ),
+    ("TASK_START", "task_struct", "start_time", &[8], OF_PHASES),
+    ("TASK_SIGNAL", "task_struct", "signal", &[8], OF_PHASES),
+    ("SIGNAL_THREADS", "signal_struct", "nr_threads", &[4], OF_PHASES),
     ("TASK_PID", "task_struct", "pid", &[4], None),
     ("TASK_TGID", "task_struct", "tgid", &[4], None),
     ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay", &[8], SWITCH),

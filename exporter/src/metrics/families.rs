@@ -7,12 +7,13 @@ use prometheus::{
 };
 use vigie_ebpf::types::{STATUS_ABORTED, SchedValue, SeriesValue, WAIT_BOUNDS_NS};
 
+use super::phases;
 use crate::{
     kernel::load::Probe,
     observe::ledger::{Labels, Snapshot},
 };
 
-const NANOSECONDS: f64 = 1e9;
+pub(super) const NANOSECONDS: f64 = 1e9;
 
 /// What the families are made from, beside the snapshot.
 #[derive(Debug)]
@@ -25,14 +26,14 @@ pub struct Families {
     process: ProcessCollector,
 }
 
-fn pair(name: &str, value: impl Into<String>) -> LabelPair {
+pub(super) fn pair(name: &str, value: impl Into<String>) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.into());
     pair
 }
 
-fn counter(labels: Vec<LabelPair>, value: f64) -> Metric {
+pub(super) fn counter(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = Metric::from_label(labels);
@@ -40,7 +41,7 @@ fn counter(labels: Vec<LabelPair>, value: f64) -> Metric {
     metric
 }
 
-fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
+pub(super) fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut metric = Metric::from_label(labels);
@@ -49,7 +50,7 @@ fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
 }
 
 /// A histogram of `counts`, one for each bound and one above the last, whose sum is in nanoseconds.
-fn histogram(labels: Vec<LabelPair>, bounds: impl Iterator<Item = f64>, counts: &[u64], sum: u64) -> Metric {
+pub(super) fn histogram(labels: Vec<LabelPair>, bounds: impl Iterator<Item = f64>, counts: &[u64], sum: u64) -> Metric {
     let mut cumulative = 0;
     let mut buckets = Vec::new();
     for (bound, count) in bounds.chain([f64::INFINITY]).zip(counts) {
@@ -77,7 +78,7 @@ fn summary(labels: Vec<LabelPair>, count: u64, sum: u64) -> Metric {
     metric
 }
 
-fn family(name: &str, kind: MetricType, help: &str, metrics: Vec<Metric>) -> MetricFamily {
+pub(super) fn family(name: &str, kind: MetricType, help: &str, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -86,7 +87,7 @@ fn family(name: &str, kind: MetricType, help: &str, metrics: Vec<Metric>) -> Met
     family
 }
 
-fn labels(labels: &Labels, with_status: bool) -> Vec<LabelPair> {
+pub(super) fn labels(labels: &Labels, with_status: bool) -> Vec<LabelPair> {
     let Labels {
         service,
         port,
@@ -132,6 +133,7 @@ impl Families {
     /// All families with a value, by name.
     pub fn collect(&self, snapshot: &Snapshot) -> Vec<MetricFamily> {
         let mut families = self.requests(snapshot);
+        families.extend(phases::families(snapshot));
         families.extend(services(snapshot));
         families.extend(self.own(snapshot));
         families.extend(self.process.collect());
@@ -359,6 +361,9 @@ mod tests {
                 .map(|(service, handler)| (labels(service, handler, 200), once))
                 .into(),
             long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
+            waits: BTreeMap::new(),
+            in_flight: Vec::new(),
+            unattributed: Vec::new(),
             sched: Vec::new(),
             lost: Vec::new(),
             events: Events::default(),

@@ -9,11 +9,13 @@ use anyhow::{Result, ensure};
 use aya::maps::{MapData, RingBuf};
 use log::error;
 use vigie_ebpf::{
+    attribution::REASON_NAMES,
     method,
+    phases::Phases,
     request::PATH,
     types::{
         Lost, PathEvent, ProcessEvent, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED, SERVICE_UNKNOWN,
-        SERVICES, SchedValue, SeriesKey, SeriesValue, event,
+        SERVICES, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
     },
 };
 
@@ -21,10 +23,14 @@ use super::{
     listeners::listeners,
     routes::{Lesson, NONE, Routes},
     services::Services,
+    waits::{self, Shown, WaitBuckets},
 };
 use crate::{
     config::Config,
-    kernel::{books::Books, load::padded_bounds},
+    kernel::{
+        books::{Books, route_key},
+        load::padded_bounds,
+    },
 };
 
 /// How many series there may be at the most. Beyond, requests of new ones are counted under `other`.
@@ -65,6 +71,12 @@ pub struct Events {
 pub struct Snapshot {
     /// Requests.
     pub requests: BTreeMap<Labels, SeriesValue>,
+    /// How long requests have waited, by route: the status is 0.
+    pub waits: BTreeMap<Labels, WaitBuckets>,
+    /// Requests in flight, by service name.
+    pub in_flight: Vec<(String, u64)>,
+    /// Time that is not attributed, in nanoseconds, by reason.
+    pub unattributed: Vec<(&'static str, u64)>,
     /// The handlers of each service, by its name, whose durations are not shown.
     pub long_lived: BTreeMap<String, BTreeSet<String>>,
     /// The scheduler's books, by service name.
@@ -100,6 +112,12 @@ pub struct Ledger {
     counted: BTreeMap<SeriesKey, Counted>,
     /// What was shown as `none` of a route, when it was.
     shown_as_none: HashMap<SeriesKey, SeriesValue>,
+    /// The long waits that were counted here, by route.
+    waits: HashMap<SeriesKey, Waits>,
+    /// What was last shown of each route's short waits.
+    shown_waits: Shown,
+    /// The waits that were shown as `none` of a route, when it was.
+    waits_as_none: HashMap<SeriesKey, WaitBuckets>,
     events: Events,
     /// Every port that somebody has listened on: a connection there is picked up when its beginning was missed.
     ports: HashSet<u16>,
@@ -195,6 +213,9 @@ impl Ledger {
             routes: Routes::new(config.max_routes as usize),
             counted: BTreeMap::new(),
             shown_as_none: HashMap::new(),
+            waits: HashMap::new(),
+            shown_waits: Shown::default(),
+            waits_as_none: HashMap::new(),
             events: Events::default(),
             ports,
             cpus,
@@ -330,6 +351,10 @@ impl Ledger {
             key.route = ROUTE_OTHER;
         }
         // The request is counted first: whatever fails below is tried again with the next.
+        if key.status != STATUS_ABORTED {
+            let Phases { queue, runqueue, .. } = finished.phases;
+            waits::count_request(self.waits.entry(route_key(&key)).or_default(), queue, runqueue);
+        }
         let counted = self.counted.entry(key).or_default();
         counted.value.count(&self.bounds, &finished);
         if !counted.is_started {
@@ -355,11 +380,15 @@ impl Ledger {
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.drain();
         let mut requests = BTreeMap::new();
+        let mut answered = BTreeMap::<SeriesKey, u64>::new();
         let series = self.counted.len();
         for (key, counted) in &self.counted {
             let mut value = counted.value;
             if counted.is_started {
                 add(&mut value, &self.books.series(key)?);
+            }
+            if key.status != STATUS_ABORTED {
+                *answered.entry(route_key(key)).or_default() += value.buckets.iter().sum::<u64>();
             }
             let is_pending = self.routes.is_pending(key.route);
             if is_pending {
@@ -384,8 +413,11 @@ impl Ledger {
                 &value,
             );
         }
+        let waits = self.waits_of(&answered)?;
         let mut sched = Vec::new();
+        let mut in_flight = Vec::new();
         for (number, service) in self.services.iter() {
+            in_flight.push((service.name.clone(), self.books.in_flight(number)?));
             sched.push((service.name.clone(), self.books.sched(number)?));
         }
         let mut lost: Vec<_> = [
@@ -405,6 +437,9 @@ impl Ledger {
         lost.push(("path_forgotten", self.routes.forgotten()));
         Ok(Snapshot {
             requests,
+            waits,
+            in_flight,
+            unattributed: REASON_NAMES.into_iter().zip(self.books.unattributed()?).collect(),
             long_lived: self.services.long_lived(),
             sched,
             lost,
@@ -412,6 +447,30 @@ impl Ledger {
             runnable: self.books.runnable(&self.cpus)?,
             series,
         })
+    }
+
+    /// How long the requests of each route have waited, of which so many are answered.
+    fn waits_of(&mut self, answered: &BTreeMap<SeriesKey, u64>) -> Result<BTreeMap<Labels, WaitBuckets>> {
+        let mut all = BTreeMap::<Labels, WaitBuckets>::new();
+        for (route, requests) in answered {
+            let mut long = self.books.waits(route)?;
+            if let Some(counted) = self.waits.get(route) {
+                waits::add(&mut long, counted);
+            }
+            let mut buckets = self.shown_waits.complete(*route, *requests, &long);
+            if self.routes.is_pending(route.route) {
+                self.waits_as_none.insert(*route, buckets);
+            } else if let Some(shown) = self.waits_as_none.get(route) {
+                buckets = buckets.without(shown);
+                all.entry(self.labels(route, NONE)).or_default().add(shown);
+                if buckets == WaitBuckets::default() {
+                    continue;
+                }
+            }
+            let handler = self.routes.handler(route.route);
+            all.entry(self.labels(route, handler)).or_default().add(&buckets);
+        }
+        Ok(all)
     }
 
     fn labels(&self, key: &SeriesKey, handler: &str) -> Labels {

@@ -3,20 +3,21 @@
 //! Both run for the same events, in the same windows; each window gives one ratio, and the median of those counts.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    fs,
     os::fd::{AsFd as _, AsRawFd as _},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aya::{
     Btf,
     programs::{ProgramFd, loaded_programs},
     sys::{Stats, enable_stats},
 };
-use testkit::{Client, Request, nginx, vigie};
+use testkit::{Client, Request, nginx, vigie, vigie_with};
 
 use super::{
     Context,
@@ -42,7 +43,7 @@ struct Run {
 }
 
 fn read(program: &ProgramFd) -> Result<Run> {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd()))?;
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd()))?;
     let number = |name: &str| -> Result<u64> {
         let value = text
             .lines()
@@ -56,20 +57,33 @@ fn read(program: &ProgramFd) -> Result<Run> {
     })
 }
 
-/// The programs of the one Vigie that runs, by name.
-fn programs() -> Result<HashMap<String, ProgramFd>> {
+/// The programs of a Vigie, by name: those whose descriptors its process holds.
+fn programs(process: u32) -> Result<HashMap<String, ProgramFd>> {
+    let mut ids = HashSet::new();
+    for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))?.flatten() {
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
+        ids.extend(id.and_then(|id| id.trim().parse::<u32>().ok()));
+    }
     let mut found = HashMap::new();
     for program in loaded_programs() {
         let program = program?;
-        let name = program.name_as_str().unwrap_or_default().to_owned();
-        if name.starts_with("vigie_") {
-            ensure!(
-                found.insert(name, program.fd()?).is_none(),
-                "another Vigie runs on this machine: stop it"
-            );
+        if ids.contains(&program.id()) {
+            found.insert(program.name_as_str().unwrap_or_default().to_owned(), program.fd()?);
         }
     }
     Ok(found)
+}
+
+/// Attaches an empty program to a hook.
+fn empty(btf: &Btf, program: &str, hook: &str) -> Result<(ProgramFd, Empty)> {
+    let attached = attach(btf, hook, program.trim_start_matches("vigie_"))?;
+    let program = loaded_programs()
+        .flatten()
+        .find(|program| program.id() == attached.id)
+        .context("an empty program is gone")?
+        .fd()?;
+    Ok((program, attached))
 }
 
 /// One program's pair of runs, of the real and of the empty one.
@@ -88,15 +102,10 @@ pub fn measure(context: &Context<'_>, report: &mut Report) -> Result<()> {
         1,
     )?;
     let watch = vigie(&context.vigie, &[])?;
-    let mut real = programs()?;
+    let mut real = programs(watch.pid())?;
     let mut pairs = Vec::new();
     for (program, hook) in SOCKET.into_iter().chain([SWITCH]) {
-        let attached = attach(&btf, hook, program.trim_start_matches("vigie_"))?;
-        let empty = loaded_programs()
-            .flatten()
-            .find(|program| program.id() == attached.id)
-            .context("an empty program is gone")?
-            .fd()?;
+        let (empty, attached) = empty(&btf, program, hook)?;
         pairs.push(Pair {
             real: real.remove(program).context("a program of Vigie's is gone")?,
             empty,
@@ -110,6 +119,64 @@ pub fn measure(context: &Context<'_>, report: &mut Report) -> Result<()> {
     }
     drop(statistics);
     drop(watch);
+    Ok(())
+}
+
+/// Measures what the phases of requests add to each program: two Vigies see the same events, and one leaves the phases out. The
+/// one that comes second finds warm caches, so each comes first in half of the windows.
+pub fn phases(context: &Context<'_>, report: &mut Report) -> Result<()> {
+    const WITH: &[(&str, &str)] = &[];
+    const WITHOUT: &[(&str, &str)] = &[("VIGIE_NO_PHASES", "1")];
+    let btf = Btf::from_sys_fs().context("this kernel has no BTF")?;
+    let server = nginx(&[("small.txt", b"hello\n")], "", 1)?;
+    let hooks = SOCKET.into_iter().chain([SWITCH]);
+    let mut windows = Vec::new();
+    for (order, with) in [([WITH, WITHOUT], 0), ([WITHOUT, WITH], SOCKET.len() + 1)] {
+        let (mut pairs, mut watches) = (Vec::new(), Vec::new());
+        for environment in order {
+            let watch = vigie_with(&context.vigie, &[], environment)?;
+            let mut real = programs(watch.pid())?;
+            watches.push(watch);
+            for (program, hook) in hooks.clone() {
+                let (empty, attached) = empty(&btf, program, hook)?;
+                pairs.push(Pair {
+                    real: real.remove(program).context("a program of Vigie's is gone")?,
+                    empty,
+                    _attached: attached,
+                });
+            }
+        }
+        let statistics = enable_stats(Stats::RunTime).context("the kernel keeps no statistics of programs")?;
+        let taken = under_load(server.address(), false, || window(&pairs), context.windows.div_ceil(2))?;
+        drop(statistics);
+        windows.push(
+            taken
+                .into_iter()
+                .map(|(mut runs, _)| {
+                    runs.rotate_left(with);
+                    runs
+                })
+                .collect::<Vec<_>>(),
+        );
+    }
+    for (i, (_, hook)) in hooks.enumerate() {
+        // The mean of both orders' medians.
+        let of = |pick: &dyn Fn((Run, Run), (Run, Run)) -> f64| {
+            let medians = windows
+                .iter()
+                .map(|windows| median(windows.iter().map(|runs| pick(runs[i], runs[i + SOCKET.len() + 1]))));
+            medians.sum::<f64>() / windows.len() as f64
+        };
+        report.phases(
+            hook,
+            of(&|with, _| per_run(with.0)),
+            of(&|_, without| per_run(without.0)),
+            of(&|with, without| f64::midpoint(per_run(with.1), per_run(without.1))),
+            of(&|with, without| {
+                (per_run(with.0) - per_run(without.0)) / f64::midpoint(per_run(with.1), per_run(without.1))
+            }),
+        );
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub const START: &str = "<!-- bench: from here on written by `cargo xtask bench 
 pub struct Report {
     machine: String,
     programs: String,
+    phases: String,
     lines: String,
 }
 
@@ -29,6 +30,7 @@ impl Report {
         Self {
             machine: String::new(),
             programs: String::new(),
+            phases: String::new(),
             lines: String::new(),
         }
     }
@@ -46,18 +48,27 @@ impl Report {
         );
     }
 
+    /// A row of the table of what the phases add.
+    pub fn phases(&mut self, hook: &str, with: f64, without: f64, empty: f64, added: f64) {
+        let _ = writeln!(
+            self.phases,
+            "| {hook} | {with:.0} | {without:.0} | {empty:.0} | {added:.2} |"
+        );
+    }
+
     /// A row of the other table.
     pub fn line(&mut self, what: &str, value: &str) {
         let _ = writeln!(self.lines, "| {what} | {value} |");
     }
 
-    /// Both tables, as Markdown.
+    /// The tables, as Markdown.
     pub fn markdown(&self) -> String {
         format!(
             "Machine: {}.\n\n\
              | load on nginx, keep-alive | hook | Vigie, ns | empty, ns | ratio |\n|---|---|---:|---:|---:|\n{}\n\
+             | what the phases add, the same path | with, ns | without, ns | empty, ns | added, in empty programs |\n|---|---:|---:|---:|---:|\n{}\n\
              | what | value |\n|---|---|\n{}",
-            self.machine, self.programs, self.lines
+            self.machine, self.programs, self.phases, self.lines
         )
     }
 }
