@@ -68,6 +68,22 @@ pub enum Reason {
     Unseen = 4,
 }
 
+// === impl Reason ===
+
+impl Reason {
+    /// The reason with this number.
+    #[inline(always)]
+    pub fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Queue,
+            1 => Self::Books,
+            2 => Self::Moved,
+            3 => Self::HandedOver,
+            _ => Self::Unseen,
+        }
+    }
+}
+
 /// How many reasons there are.
 pub const REASONS: usize = 5;
 
@@ -96,7 +112,8 @@ fn growth(from: u64, to: u64) -> u64 {
 }
 
 /// The phases up to the response's first byte, of a request that became readable at `start`, was read at `read` after its reader
-/// had `waited` for a CPU, and whose response began at `answer`. And why the rest is not attributed.
+/// had `waited` for a CPU, and whose response began at `answer`. How much of what is not attributed is for [`Reason::Queue`],
+/// and the reason of the rest.
 #[inline(always)]
 pub fn attribute(
     start: u64,
@@ -104,7 +121,7 @@ pub fn attribute(
     read: &Moment,
     answer: &Moment,
     is_same_process: bool,
-) -> (Phases, Option<Reason>) {
+) -> (Phases, u64, Reason) {
     let unread = read.time.saturating_sub(start);
     let certain = min(waited.certain, unread);
     let unsure = min(waited.unsure, unread - certain);
@@ -119,25 +136,26 @@ pub fn attribute(
             send: 0,
             unattributed: unsure + handling.unattributed,
         },
+        unsure,
         reason,
     )
 }
 
 #[inline(always)]
-fn handle(span: u64, read: &Moment, answer: &Moment, is_same_process: bool) -> (Handling, Option<Reason>) {
+fn handle(span: u64, read: &Moment, answer: &Moment, is_same_process: bool) -> (Handling, Reason) {
     let unknown = Handling {
         unattributed: span,
         ..Handling::default()
     };
     if read.knowledge == knowledge::NOTHING || answer.knowledge == knowledge::NOTHING {
-        return (unknown, Some(Reason::Books));
+        return (unknown, Reason::Books);
     }
     let knows_process =
         is_same_process && read.knowledge >= knowledge::PROCESS && answer.knowledge == knowledge::PROCESS;
     let was_alone = knows_process && read.is_alone != 0 && read.begun == answer.begun;
     let is_same = read.thread == answer.thread;
     if !is_same && !knows_process {
-        return (unknown, Some(Reason::Moved));
+        return (unknown, Reason::Moved);
     }
     // The thread's own part.
     let (cpu, runqueue) = if is_same {
@@ -154,7 +172,7 @@ fn handle(span: u64, read: &Moment, answer: &Moment, is_same_process: bool) -> (
         unattributed: 0,
     };
     if is_same && answer.knowledge == knowledge::ONLY_THREAD {
-        return (own, None);
+        return (own, Reason::Queue);
     }
     let not_attributed = |most: u64, reason| {
         let unattributed = min(most, rest);
@@ -163,7 +181,7 @@ fn handle(span: u64, read: &Moment, answer: &Moment, is_same_process: bool) -> (
             unattributed,
             ..own
         };
-        (handling, if unattributed == 0 { None } else { Some(reason) })
+        (handling, reason)
     };
     if !knows_process {
         return not_attributed(rest, Reason::HandedOver);
@@ -179,7 +197,7 @@ fn handle(span: u64, read: &Moment, answer: &Moment, is_same_process: bool) -> (
             blocked: rest - others_cpu - others_wait,
             unattributed: 0,
         };
-        return (handling, None);
+        return (handling, Reason::Queue);
     }
     if is_same {
         not_attributed(growth(read.helpers, answer.helpers), Reason::HandedOver)
@@ -228,7 +246,7 @@ mod tests {
         };
         assert_eq!(
             attribute(400, waited, &read, &answer, true),
-            (phases(280, 310, 30, 60, 20), None)
+            (phases(280, 310, 30, 60, 20), 20, Reason::Queue)
         );
     }
 
@@ -239,17 +257,17 @@ mod tests {
         let answer = moment(knowledge::THREAD, 7, 1_100, 80, 15);
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, true),
-            (phases(0, 10, 30, 0, 60), Some(Reason::HandedOver))
+            (phases(0, 10, 30, 0, 60), 0, Reason::HandedOver)
         );
         let answer = moment(knowledge::THREAD, 8, 1_100, 80, 15);
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, true),
-            (phases(0, 0, 0, 0, 100), Some(Reason::Moved))
+            (phases(0, 0, 0, 0, 100), 0, Reason::Moved)
         );
         let answer = moment(knowledge::NOTHING, 7, 1_100, 80, 15);
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, true),
-            (phases(0, 0, 0, 0, 100), Some(Reason::Books))
+            (phases(0, 0, 0, 0, 100), 0, Reason::Books)
         );
     }
 
@@ -270,20 +288,20 @@ mod tests {
         let answer = of_process(7, 1_100, 60, 590, 80, 1);
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, true),
-            (phases(0, 0, 90, 10, 0), None)
+            (phases(0, 0, 90, 10, 0), 0, Reason::Queue)
         );
         // Another request has begun meanwhile.
         let answer = Moment { begun: 4, ..answer };
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, true),
-            (phases(0, 0, 10, 10, 80), Some(Reason::HandedOver))
+            (phases(0, 0, 10, 10, 80), 0, Reason::HandedOver)
         );
         // It was not alone, and nobody but threads with requests of their own worked.
         let answer = of_process(7, 1_100, 60, 590, 0, 0);
         let read = Moment { is_alone: 0, ..read };
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, true),
-            (phases(0, 0, 10, 90, 0), None)
+            (phases(0, 0, 10, 90, 0), 0, Reason::HandedOver)
         );
     }
 
@@ -293,16 +311,16 @@ mod tests {
         let answer = of_process(8, 1_100, 9_000, 530, 0, 1);
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, true),
-            (phases(0, 0, 30, 70, 0), None)
+            (phases(0, 0, 30, 70, 0), 0, Reason::Queue)
         );
         let answer = Moment { begun: 4, ..answer };
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, true),
-            (phases(0, 0, 0, 70, 30), Some(Reason::Moved))
+            (phases(0, 0, 0, 70, 30), 0, Reason::Moved)
         );
         assert_eq!(
             attribute(1_000, NONE, &read, &answer, false),
-            (phases(0, 0, 0, 0, 100), Some(Reason::Moved))
+            (phases(0, 0, 0, 0, 100), 0, Reason::Moved)
         );
     }
 
@@ -326,9 +344,10 @@ mod tests {
             let read = Moment { time: times[1], cpu: sums[0], wait: sums[1], process_cpu: sums[2], process_wait: sums[3], helpers: sums[4], thread: threads[0], begun: 1, knowledge: kinds[0], is_alone: alone[0] };
             let answer = Moment { time: times[2], cpu: sums[5], wait: sums[6], process_cpu: sums[7], process_wait: sums[8], helpers: sums[9], thread: threads[1], begun: 1 + alone[1], knowledge: kinds[1], is_alone: 0 };
             let waited = Waited { certain: waited[0], unsure: waited[1] };
-            let (phases, reason) = attribute(times[0], waited, &read, &answer, is_same_process);
+            let (phases, unsure, reason) = attribute(times[0], waited, &read, &answer, is_same_process);
             prop_assert_eq!(phases.duration(), times[2] - times[0]);
-            prop_assert!(reason.is_none() || phases.unattributed != 0 || times[2] == times[1]);
+            prop_assert!(unsure <= phases.unattributed);
+            prop_assert!(reason != Reason::Queue || unsure == phases.unattributed);
         }
     }
 }

@@ -60,11 +60,17 @@ fn file(connection: &mut Connection, end: u64, status: u16) {
             unattributed: duration,
             ..Phases::default()
         };
-        if is_answered {
-            unattributed(Reason::Unseen, duration);
-        }
+        connection.unsure = 0;
+        connection.reason = Reason::Unseen as u8;
     } else {
         connection.phases.send += end.saturating_sub(connection.answered);
+    }
+    if is_answered && connection.phases.unattributed != 0 {
+        unattributed(Reason::Queue, connection.unsure);
+        unattributed(
+            Reason::of(connection.reason),
+            connection.phases.unattributed - connection.unsure,
+        );
     }
     land(&connection.request, 0);
     let request = &connection.request;

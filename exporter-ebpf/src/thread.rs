@@ -15,7 +15,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns},
 };
 use vigie_ebpf::{
-    attribution::{Moment, Reason, attribute, knowledge},
+    attribution::{Moment, attribute, knowledge},
     timeline::{LastWait, Mark, Timeline},
     types::{Connection, FOLLOWED, ProcessSums, Read, habit},
 };
@@ -25,7 +25,7 @@ use crate::{
         SIGNAL_THREADS, TASK_ARRIVED, TASK_NIVCSW, TASK_NVCSW, TASK_PID, TASK_RUN_DELAY, TASK_SIGNAL, TASK_START,
         TASK_TGID, load,
     },
-    maps::{CLOCK, MOMENTS, PROCESS_SUMS, TIMELINES, add, unattributed},
+    maps::{CLOCK, MOMENTS, PROCESS_SUMS, TIMELINES, add},
     schedule::place,
 };
 
@@ -233,7 +233,7 @@ pub extern "C" fn vigie_note_answer(connection: *mut Connection, sending: u64) -
     // SAFETY: the member is of type `pid_t`.
     let process: u32 = unsafe { load(current(), &TASK_TGID) };
     let Read { moment, waited } = &request.read;
-    let (mut phases, reason) = attribute(request.start, *waited, moment, answer, request.process == process);
+    let (mut phases, unsure, reason) = attribute(request.start, *waited, moment, answer, request.process == process);
     let sending = if sending < phases.blocked {
         sending
     } else {
@@ -242,21 +242,9 @@ pub extern "C" fn vigie_note_answer(connection: *mut Connection, sending: u64) -
     phases.blocked -= sending;
     phases.send = sending;
     connection.phases = phases;
+    connection.unsure = unsure;
+    connection.reason = reason as u8;
     connection.answered = time;
-    if phases.unattributed != 0 {
-        let unsure = match reason {
-            None => phases.unattributed,
-            Some(_) => {
-                let unread = moment.time.saturating_sub(request.start);
-                let most = unread.saturating_sub(waited.certain);
-                if waited.unsure < most { waited.unsure } else { most }
-            }
-        };
-        unattributed(Reason::Queue, unsure);
-        if let Some(reason) = reason {
-            unattributed(reason, phases.unattributed - unsure);
-        }
-    }
     if let Some(timeline) = own_timeline(answer.thread) {
         timeline.note(Mark {
             time,

@@ -320,6 +320,8 @@ pub struct Connection {
     pub request: Request,
     /// Where its time went, up to the first byte of its response.
     pub phases: Phases,
+    /// How much of what is not attributed is for [`crate::attribution::Reason::Queue`], in nanoseconds.
+    pub unsure: u64,
     /// When the first byte of its response was taken, or 0: it was not.
     pub answered: u64,
     /// When the last byte of its response so far was taken.
@@ -364,8 +366,10 @@ pub struct Connection {
     pub has_position: bool,
     /// Whether more has been sent in one call than fits into a socket's buffer for certain.
     pub sends_much: bool,
+    /// Why the rest is not attributed: a [`crate::attribution::Reason`].
+    pub reason: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// How long the socket had held unsent or unconfirmed data in all when the request was read, in jiffies, where that matters.
     pub busy: u32,
     /// For how long it did so until the first bytes of the response were taken, likewise.
@@ -636,6 +640,6 @@ mod tests {
         let rest = 1_048_576 + 16_384 * (16 + 8 + 64) + 1000 * (16 + size_of::<Waits>() + 64);
         assert!(128 * per_cpu + processes + followed + books + rest < 64 << 20);
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (416, 4720));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (424, 4720));
     }
 }

@@ -5,7 +5,7 @@ mod parse;
 mod quantile;
 
 use crate::Counts;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use thiserror::Error;
 
@@ -16,6 +16,10 @@ pub type Labels = BTreeMap<String, String>;
 pub const REQUESTS: &str = "http_requests_total";
 /// The histogram of request durations, in seconds.
 pub const DURATION: &str = "http_request_duration_seconds";
+/// The counter that [`Scrape::phases`] reads.
+const PHASES: &str = "http_request_phase_seconds_total";
+/// The gauge that [`Scrape::in_flight`] reads.
+const IN_FLIGHT: &str = "http_requests_in_flight";
 /// The counter that [`Scrape::aborted`] reads.
 const ABORTED: &str = "http_requests_aborted_total";
 /// The counter that [`Scrape::lost`] reads.
@@ -155,6 +159,38 @@ impl Scrape {
             *counts.entry((label("handler"), label("method"))).or_default() += sample.value as u64;
         }
         counts
+    }
+
+    /// Where the time of the requests with these labels went, in seconds by phase.
+    pub fn phases(&self, labels: &[(&str, &str)]) -> BTreeMap<String, f64> {
+        let mut phases = BTreeMap::new();
+        for sample in self.matching(PHASES, labels) {
+            let phase = sample.labels.get("phase").cloned().unwrap_or_default();
+            *phases.entry(phase).or_default() += sample.value;
+        }
+        phases
+    }
+
+    /// The phases of the requests with these labels and the sum of their durations, in seconds, if they differ by more than
+    /// floats do.
+    pub fn phases_not_adding_up(&self, labels: &[(&str, &str)]) -> Option<(f64, f64)> {
+        let phases: f64 = self.phases(labels).values().sum();
+        let durations = self.sum(&format!("{DURATION}_sum"), labels);
+        ((phases - durations).abs() > 1e-6).then_some((phases, durations))
+    }
+
+    /// The requests in flight of the service that has handled requests on a port.
+    pub fn in_flight(&self, port: impl Display) -> f64 {
+        let port = port.to_string();
+        let labels = [("port", port.as_str())];
+        let services: BTreeSet<&str> = self
+            .matching(REQUESTS, &labels)
+            .filter_map(|sample| sample.labels.get("service").map(String::as_str))
+            .collect();
+        let counts = services
+            .iter()
+            .map(|service| self.sum(IN_FLIGHT, &[("service", service)]));
+        counts.fold(0.0, |sum, count| sum + count)
     }
 
     /// What was lost on the whole host, by reason. What is 0 is not there.

@@ -18,6 +18,11 @@ pub fn limit_send_buffer(stream: &TcpStream, bytes: i32) -> io::Result<()> {
     option(stream, libc::SO_SNDBUF, &bytes)
 }
 
+/// Lets the kernel hold about this many bytes that are still to be read, and no more as time goes by.
+pub fn limit_receive_buffer(stream: &TcpStream, bytes: i32) -> io::Result<()> {
+    option(stream, libc::SO_RCVBUF, &bytes)
+}
+
 fn option<T>(stream: &TcpStream, name: i32, value: &T) -> io::Result<()> {
     // SAFETY: the pointer is to a value of the size given, which the kernel only reads.
     let result = unsafe {

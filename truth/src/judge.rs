@@ -83,6 +83,10 @@ pub fn judge(runs: &[Finished], scrape: &Scrape, tolerance: f64) -> Verdict {
         if let Some(problem) = run.truth.difference(scrape, run.port).or(late) {
             verdict.problems.push(problem);
         }
+        if let Some((phases, durations)) = scrape.phases_not_adding_up(&[("port", &run.port.to_string())]) {
+            let problem = format!("the phases are {phases} s, and the durations {durations} s");
+            verdict.problems.push(problem);
+        }
         verdict.add_counts(&run.truth.counts(), &scrape.requests(run.port));
         verdict.aborted.0 += run.truth.aborted.values().sum::<u64>();
         let aborted = scrape.aborted(&[("port", &run.port.to_string())]);
@@ -180,6 +184,9 @@ http_requests_total{port="7",handler="/s",method="GET",status="200"} 1
 http_request_duration_seconds_bucket{port="7",handler="/a",method="GET",status="200",le="+Inf"} 2
 http_request_duration_seconds_sum{port="7",handler="/a",method="GET",status="200"} 0.2
 http_request_duration_seconds_count{port="7",handler="/a",method="GET",status="200"} 2
+# TYPE http_request_phase_seconds_total counter
+http_request_phase_seconds_total{port="7",handler="/a",method="GET",phase="cpu"} 0.05
+http_request_phase_seconds_total{port="7",handler="/a",method="GET",phase="blocked"} 0.15
 # TYPE http_requests_aborted_total counter
 http_requests_aborted_total{port="7",handler="/a",method="GET"} 1
 http_requests_aborted_total{port="8",handler="/a",method="GET"} 5
@@ -279,6 +286,14 @@ http_requests_aborted_total{port="8",handler="/a",method="GET"} 5
             problems_of(&fewer, &[truth(&[0.2, 0.2]), truth(&[0.2, 0.2])], 0.02),
             ["durations of {GET /a 200} 1 not 2"]
         );
+    }
+
+    #[test]
+    fn phases_that_do_not_add_up_are_a_problem() {
+        let less = Scrape::parse(&SCRAPE.replace("0.15", "0.14")).unwrap();
+        let found = problems_of(&less, &[truth(&[0.1, 0.1])], 0.02);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("the phases are 0.19"), "{found:?}");
     }
 
     #[test]

@@ -150,17 +150,6 @@ pub fn allow_files(count: u64) -> Result<()> {
     done(set, "setrlimit")
 }
 
-/// Keeps the thread that calls on one CPU.
-pub fn pin(cpu: usize) -> Result<()> {
-    // SAFETY: cpu_set_t is plain data, for which zeros are valid.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set is valid; CPU_SET ignores a CPU that has no place in it.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: the set is valid to read, and has the size given.
-    let pinned = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
-    done(pinned, "sched_setaffinity")
-}
-
 /// Gives this process the lowest priority.
 pub fn be_nice() -> Result<()> {
     // SAFETY: the function takes three numbers.

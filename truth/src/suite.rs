@@ -92,7 +92,20 @@ pub fn run(vigie: &Vigie, choice: &Choice, tolerance: f64, stop: &AtomicBool) ->
         }
     }
     ensure!(!stop.load(Ordering::Relaxed), "stopped before all rows have run");
-    let scrape = vigie.settled(|scrape| tasks.iter().all(|task| task.counts_fit(scrape)))?;
+    // All connections are closed, and all rows' requests are of one service: this process.
+    let in_flight = |scrape: &Scrape| {
+        let ports = tasks
+            .iter()
+            .filter_map(|task| task.runs().finished.first().map(|run| run.port));
+        ports.map(|port| scrape.in_flight(port)).fold(0.0, f64::max)
+    };
+    let scrape =
+        vigie.settled(|scrape| in_flight(scrape) == 0.0 && tasks.iter().all(|task| task.counts_fit(scrape)))?;
+    ensure!(
+        in_flight(&scrape) == 0.0,
+        "{} requests are said to be in flight after all rows",
+        in_flight(&scrape)
+    );
     let lines = tasks.iter().map(|task| task.line(&scrape, tolerance));
     Ok((lines.collect(), scrape))
 }

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Server, TempDir, free_port};
+use testkit::{Server, TempDir, free_port, schedule};
 
 pub const GROUP: Group = Group {
     title: "a starved server",
@@ -42,7 +42,7 @@ fn starved(run: &mut Run<'_>) -> Result<()> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let spin = || -> Result<()> {
-            raw::pin(CPU)?;
+            schedule::pin(CPU)?;
             while !stop.load(Ordering::Relaxed) {
                 hint::spin_loop();
             }
@@ -81,7 +81,7 @@ fn ask(run: &mut Run<'_>) -> Result<()> {
 
 /// The server of this row: this program again, as a process of its own, whose priority is its own.
 pub fn serve(port: u16) -> Result<()> {
-    raw::pin(CPU)?;
+    schedule::pin(CPU)?;
     raw::be_nice()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     for stream in listener.incoming() {

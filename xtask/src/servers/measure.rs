@@ -3,7 +3,7 @@
 use super::catalogue::Row;
 use super::client::Mix;
 use super::report::Line;
-use super::verdict::{Difference, Run, judge, wrongly_lost};
+use super::verdict::{Difference, Run, attributed, judge, wrongly_lost};
 use super::watched::{View, Watched};
 use crate::setup::ServerTools;
 use anyhow::{Result, ensure};
@@ -104,6 +104,9 @@ impl Bench {
         }
         for (line, run) in lines.iter_mut().zip(judged(&after)) {
             line.add(concurrency, run);
+        }
+        for (line, side) in lines.iter_mut().zip(&watched.sides) {
+            line.attribute(concurrency, attributed(side, before, &after));
         }
         Ok((records, after))
     }

@@ -15,8 +15,18 @@ use testkit::table::Table;
 /// Where the table stands in the document.
 pub const START: &str = "<!-- servers: from here on written by `cargo xtask servers --write` -->";
 
-const COLUMNS: [&str; 10] = [
-    "server", "version", "service", "1 client", "16", "128", "µs", "waited", "lost", "",
+const COLUMNS: [&str; 11] = [
+    "server",
+    "version",
+    "service",
+    "1 client",
+    "16",
+    "128",
+    "µs",
+    "waited",
+    "attributed",
+    "lost",
+    "",
 ];
 
 /// One server, as Vigie saw it.
@@ -27,6 +37,8 @@ pub struct Line {
     service: String,
     /// For each of [`CONCURRENCIES`].
     counts: [String; CONCURRENCIES.len()],
+    /// The part of their time that was attributed, in percent: as above, of the first run each.
+    attributed: [String; CONCURRENCIES.len()],
     /// With one client.
     difference: Option<Difference>,
     pub lost: String,
@@ -43,6 +55,7 @@ impl Line {
             version: side.version.clone(),
             service: side.service.to_owned(),
             counts: Default::default(),
+            attributed: Default::default(),
             difference: None,
             lost: String::new(),
             problems: Vec::new(),
@@ -56,6 +69,7 @@ impl Line {
             version: String::new(),
             service: String::new(),
             counts: Default::default(),
+            attributed: Default::default(),
             difference: None,
             lost: String::new(),
             problems: vec![format!("{error:#}")],
@@ -72,6 +86,16 @@ impl Line {
             *count = cell;
         }
         self.wrong(concurrency, problems);
+    }
+
+    /// Adds how much of a run's time was attributed.
+    pub fn attribute(&mut self, concurrency: usize, cell: String) {
+        let known = CONCURRENCIES.iter().position(|known| *known == concurrency);
+        if let Some(place) = known.and_then(|place| self.attributed.get_mut(place))
+            && place.is_empty()
+        {
+            *place = cell;
+        }
     }
 
     /// Adds what is wrong besides.
@@ -121,6 +145,7 @@ impl Line {
             many,
             of(|run| run.seconds()),
             of(|run| run.waited),
+            self.attributed.join(" / "),
             self.lost.clone(),
             verdict.to_owned(),
         ]
@@ -147,7 +172,10 @@ pub fn show(lines: &[Line]) {
         table.add(line.cells());
     }
     println!("\nCounts by handler, method and status, with 1, 16 and 128 clients; µs: mean duration, client − Vigie;");
-    println!("waited: how long the client's thread itself waited for a CPU, in µs\n");
+    println!(
+        "waited: how long the client's thread itself waited for a CPU, in µs; attributed: the part of the requests' time"
+    );
+    println!("whose phase is known, in percent, with 1, 16 and 128 clients\n");
     println!("{}", table.render());
     for line in lines {
         for problem in &line.problems {
@@ -161,7 +189,8 @@ pub fn markdown(lines: &[Line]) -> Result<String> {
     let mut text = format!("Machine: {}.\n\n", machine::describe()?);
     let header = COLUMNS
         .join(" | ")
-        .replace("µs | waited", "client − Vigie, µs | client waited, µs");
+        .replace("µs | waited", "client − Vigie, µs | client waited, µs")
+        .replace("attributed", "attributed, %: 1 / 16 / 128");
     writeln!(text, "| {header} |\n|{}", "---|".repeat(COLUMNS.len()))?;
     for line in lines {
         let [title, version, service, rest @ ..] = line.cells();
@@ -194,7 +223,7 @@ mod tests {
         assert!(line.is_right());
         line.add(16, run("+1 −0", &["one too many"]));
         line.add(16, run("exact", &[]));
-        assert_eq!((line.cells()[4].as_str(), line.cells()[9].as_str()), ("+1 −0", "FAIL"));
+        assert_eq!((line.cells()[4].as_str(), line.cells()[10].as_str()), ("+1 −0", "FAIL"));
         assert_eq!(line.problems, ["with 16 clients: one too many"]);
     }
 

@@ -85,11 +85,35 @@ fn counted(side: &Side, sides: &[Side], expected: &Counts, before: &Scrape, afte
         format!("+{surplus} −{missing}")
     };
     problems.extend(misnamed(side, sides, after));
+    let in_flight = after.in_flight(&side.port);
+    if in_flight != 0.0 && !side.is_on_unix_socket() {
+        problems.push(format!("{in_flight} requests are said to be in flight"));
+    }
+    if let Some((phases, durations)) = after.phases_not_adding_up(&side.labels()) {
+        problems.push(format!("phases of {phases} s, durations of {durations} s"));
+    }
     let aborted: u64 = after.aborted(&side.labels()).values().sum();
     if aborted != 0 {
         problems.push(format!("{aborted} requests are said to be aborted"));
     }
     Run { cell, problems }
+}
+
+/// The part of the requests' time that has been attributed to a phase, in percent, as a cell of the table.
+pub fn attributed(side: &Side, before: &Scrape, after: &Scrape) -> String {
+    let (before, after) = (before.phases(&side.labels()), after.phases(&side.labels()));
+    let grown = |phase: &String, sum: f64| sum - before.get(phase).copied().unwrap_or_default();
+    let all: f64 = after.iter().map(|(phase, sum)| grown(phase, *sum)).sum();
+    let unattributed: f64 = after
+        .iter()
+        .filter(|(phase, _)| *phase == "unattributed")
+        .map(|(phase, sum)| grown(phase, *sum))
+        .sum();
+    if all == 0.0 {
+        return "-".to_owned();
+    }
+    // Rounded down: 100 is all of it.
+    format!("{:.1}", ((1.0 - unattributed / all) * 1000.0).floor() / 10.0)
 }
 
 /// Requests of this port under another service (of a Unix socket, they are others'); and of this service on the port of another

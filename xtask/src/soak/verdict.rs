@@ -31,6 +31,19 @@ pub fn counts(targets: &[Target], tally: &Tally, scrape: &Scrape) -> Vec<String>
             of.map(|(_, count)| count).sum()
         });
         problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", target.name)));
+        let in_flight = scrape.in_flight(port);
+        if in_flight != 0.0 {
+            problems.push(format!(
+                "{}: {in_flight} requests are said to be in flight",
+                target.name
+            ));
+        }
+        if let Some((phases, durations)) = scrape.phases_not_adding_up(&[("port", &port.to_string())]) {
+            problems.push(format!(
+                "{}: phases of {phases} s, durations of {durations} s",
+                target.name
+            ));
+        }
     }
     problems
 }
