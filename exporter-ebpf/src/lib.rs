@@ -9,6 +9,7 @@
 //! - [`request`]: from bytes to a request line; [`response`]: from bytes to a status; [`head`]: from the fields of either
 //!   to where the body ends; [`chunked`]: where a chunked body ends.
 //! - [`path`]: from a path to its shape, in which identifiers are collapsed.
+//! - [`trouble`]: what goes wrong on the way to a client.
 //! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
@@ -23,4 +24,5 @@ pub mod path;
 pub mod request;
 pub mod response;
 pub mod step;
+pub mod trouble;
 pub mod types;

@@ -23,6 +23,8 @@ mod schedule;
 #[cfg(target_arch = "bpf")]
 mod send;
 #[cfg(target_arch = "bpf")]
+mod tcp_trouble;
+#[cfg(target_arch = "bpf")]
 mod user_memory;
 
 #[cfg(target_arch = "bpf")]

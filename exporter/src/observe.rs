@@ -9,3 +9,4 @@ pub mod process;
 pub mod routes;
 pub mod services;
 pub mod template;
+pub mod usage;

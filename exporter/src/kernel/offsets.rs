@@ -17,8 +17,9 @@ type Member = (
 
 const SWITCH: Option<&str> = Some("switch");
 const TASKS: Option<&str> = Some("tasks");
+const RETRANSMIT: Option<&str> = Some("retransmit");
 
-const MEMBERS: [Member; 16] = [
+const MEMBERS: [Member; 18] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", &[2], None),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", &[1], None),
     ("SOCK_FAMILY", "sock", "__sk_common.skc_family", &[2], None),
@@ -35,6 +36,8 @@ const MEMBERS: [Member; 16] = [
     ("TASK_STATE", "task_struct", "__state", &[4], TASKS),
     // An int until 6.18, a byte in 7.x; the programs load the first byte.
     ("TASK_ON_RQ", "task_struct", "on_rq", &[4, 1], TASKS),
+    ("SKB_CB", "sk_buff", "cb", &[48], RETRANSMIT),
+    ("CB_SEGMENTS", "tcp_skb_cb", "tcp_gso_segs", &[2], RETRANSMIT),
     ("TASK_CPU", "task_struct", "thread_info.cpu", &[4], TASKS),
 ];
 

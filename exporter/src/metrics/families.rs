@@ -25,14 +25,14 @@ pub struct Families {
     process: ProcessCollector,
 }
 
-fn pair(name: &str, value: impl Into<String>) -> LabelPair {
+pub(super) fn pair(name: &str, value: impl Into<String>) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.into());
     pair
 }
 
-fn counter(labels: Vec<LabelPair>, value: f64) -> Metric {
+pub(super) fn counter(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = Metric::from_label(labels);
@@ -40,7 +40,7 @@ fn counter(labels: Vec<LabelPair>, value: f64) -> Metric {
     metric
 }
 
-fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
+pub(super) fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut metric = Metric::from_label(labels);
@@ -77,7 +77,7 @@ fn summary(labels: Vec<LabelPair>, count: u64, sum: u64) -> Metric {
     metric
 }
 
-fn family(name: &str, kind: MetricType, help: &str, metrics: Vec<Metric>) -> MetricFamily {
+pub(super) fn family(name: &str, kind: MetricType, help: &str, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -133,6 +133,7 @@ impl Families {
     pub fn collect(&self, snapshot: &Snapshot) -> Vec<MetricFamily> {
         let mut families = self.requests(snapshot);
         families.extend(services(snapshot));
+        families.extend(super::usage::families(&snapshot.usage));
         families.extend(self.own(snapshot));
         families.extend(self.process.collect());
         families.retain(|family| !family.get_metric().is_empty());
@@ -321,7 +322,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::observe::ledger::Events;
+    use crate::observe::{ledger::Events, usage::UsageSnapshot};
 
     fn labels(service: &str, handler: &str, status: u16) -> Labels {
         Labels {
@@ -359,6 +360,7 @@ mod tests {
             events: Events::default(),
             runnable: None,
             series: 3,
+            usage: UsageSnapshot::default(),
         };
         let families = Families::new(&[0.1], &[]).collect(&snapshot);
         assert_eq!(

@@ -21,6 +21,7 @@ use super::{
     listeners::listeners,
     routes::{Lesson, NONE, Routes},
     services::Services,
+    usage::{Usage, UsageSnapshot},
 };
 use crate::{
     config::Config,
@@ -77,6 +78,8 @@ pub struct Snapshot {
     pub runnable: Option<Vec<(u32, u32)>>,
     /// How many series the kernel keeps.
     pub series: usize,
+    /// How services and the host use what they have.
+    pub usage: UsageSnapshot,
 }
 
 // === impl Snapshot ===
@@ -104,6 +107,7 @@ pub struct Ledger {
     /// Every port that somebody has listened on: a connection there is picked up when its beginning was missed.
     ports: HashSet<u16>,
     cpus: Vec<u32>,
+    usage: Usage,
 }
 
 /// A series, as far as it was counted here.
@@ -187,6 +191,7 @@ impl Ledger {
             }
         }
         let cpus = online_cpus();
+        let usage = Usage::start(&books);
         Ok(Self {
             books,
             ring,
@@ -198,6 +203,7 @@ impl Ledger {
             events: Events::default(),
             ports,
             cpus,
+            usage,
         })
     }
 
@@ -403,6 +409,9 @@ impl Ledger {
         .collect();
         lost.push(("reentered", self.books.missed()?));
         lost.push(("path_forgotten", self.routes.forgotten()));
+        let on_unix = self.counted.keys().filter(|key| key.port == 0);
+        let on_unix = on_unix.map(|key| key.service).collect();
+        let usage = self.usage.collect(&self.books, &self.services, &on_unix, &self.cpus)?;
         Ok(Snapshot {
             requests,
             long_lived: self.services.long_lived(),
@@ -411,6 +420,7 @@ impl Ledger {
             events: self.events,
             runnable: self.books.runnable(&self.cpus)?,
             series,
+            usage,
         })
     }
 
