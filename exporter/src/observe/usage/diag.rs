@@ -24,6 +24,8 @@ pub const LISTEN: u32 = 1 << 10;
 
 /// `SOCK_DIAG_BY_FAMILY`, the type of requests and answers.
 const BY_FAMILY: u16 = 20;
+/// `TCPDIAG_GETSOCK`, an older type of both.
+const GET_SOCKETS: u16 = 18;
 /// `INET_DIAG_SKMEMINFO`, the attribute with a socket's memory, and how much it has dropped.
 const MEMORY: u16 = 7;
 /// `SK_MEMINFO_DROPS`, the index in it.
@@ -97,24 +99,36 @@ impl Diag {
             .unwrap_or_else(|_| Err(io::Error::other("the thread that should enter a namespace failed")))
     }
 
-    /// Lists the TCP sockets in these states.
+    /// Lists the TCP sockets in these states, of IPv4 and IPv6.
+    ///
+    /// Today's request is for one family, and the kernel looks at every bucket of its table of connections for it: a
+    /// quarter of a million on a common host, which takes a millisecond or two. The old request is for both at once.
     ///
     /// # Errors
     ///
     /// If the kernel does not answer.
     pub fn tcp(&self, states: u32, buffer: &mut Vec<u8>, mut each: impl FnMut(&Socket)) -> io::Result<()> {
+        let extensions = if states & LISTEN != 0 { 1 << (MEMORY - 1) } else { 0 };
+        let mut take = |message: &[u8]| {
+            if let Some(socket) = parse_inet(message) {
+                each(&socket);
+            }
+        };
+        // `struct inet_diag_req`: family, lengths of addresses, extensions, an address that may be anything, states.
+        let mut request = [0; HEADER + 60];
+        request[HEADER + 3] = extensions;
+        request[HEADER + 52..HEADER + 56].copy_from_slice(&states.to_ne_bytes());
+        if self.list(GET_SOCKETS, &mut request, buffer, &mut take).is_ok() {
+            return Ok(());
+        }
         for family in [libc::AF_INET, libc::AF_INET6] {
             let mut request = [0; HEADER + 56];
-            // `struct inet_diag_req_v2`: family, protocol, extensions, padding, states, and an address that may be anything.
+            // `struct inet_diag_req_v2`: family, protocol, extensions, padding, states, and an address.
             request[HEADER] = family as u8;
             request[HEADER + 1] = libc::IPPROTO_TCP as u8;
-            request[HEADER + 2] = if states & LISTEN != 0 { 1 << (MEMORY - 1) } else { 0 };
+            request[HEADER + 2] = extensions;
             request[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
-            self.list(&mut request, buffer, |message| {
-                if let Some(socket) = parse_inet(message) {
-                    each(&socket);
-                }
-            })?;
+            self.list(BY_FAMILY, &mut request, buffer, &mut take)?;
         }
         Ok(())
     }
@@ -130,7 +144,7 @@ impl Diag {
         request[HEADER] = libc::AF_UNIX as u8;
         request[HEADER + 4..HEADER + 8].copy_from_slice(&LISTEN.to_ne_bytes());
         request[HEADER + 12..HEADER + 16].copy_from_slice(&SHOW_QUEUE.to_ne_bytes());
-        self.list(&mut request, buffer, |message| {
+        self.list(BY_FAMILY, &mut request, buffer, |message| {
             if let Some(socket) = parse_unix(message) {
                 each(&socket);
             }
@@ -138,11 +152,11 @@ impl Diag {
     }
 
     /// Sends a request, whose header is filled in here, and hands out the answers.
-    fn list(&self, request: &mut [u8], buffer: &mut Vec<u8>, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    fn list(&self, kind: u16, request: &mut [u8], buffer: &mut Vec<u8>, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let length = u32::try_from(request.len()).map_err(io::Error::other)?;
         let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
         request[..4].copy_from_slice(&length.to_ne_bytes());
-        request[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        request[4..6].copy_from_slice(&kind.to_ne_bytes());
         request[6..8].copy_from_slice(&flags.to_ne_bytes());
         send(self.socket.as_fd(), request, SendFlags::empty())?;
         buffer.resize(64 * 1024, 0);
@@ -170,7 +184,7 @@ fn answers(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
                 let error = u32_at(message, 0).unwrap_or_default().cast_signed();
                 return Err(io::Error::from_raw_os_error(-error));
             }
-            BY_FAMILY => each(message),
+            BY_FAMILY | GET_SOCKETS => each(message),
             _ => {}
         }
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();

@@ -8,7 +8,8 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::File,
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::AsFd as _,
+    time::Duration,
 };
 
 use log::warn;
@@ -21,6 +22,10 @@ use super::{
     processes::Processes,
     unix_listening::{UnixListening, holds},
 };
+
+/// How much CPU time a scrape may take to count open connections: each namespace has the kernel go through its whole table.
+/// When it is used up, the namespaces that are left show what they had, and are first at the next scrape.
+const BUDGET: Duration = Duration::from_millis(5);
 
 /// How many ports that nobody listens on any more are remembered.
 const STOPPED: usize = 1000;
@@ -38,6 +43,16 @@ pub struct PortUsage {
     pub overflows: Option<u64>,
     /// Connections that are open; those in the backlog are.
     pub open: Option<u64>,
+}
+
+/// A network namespace.
+#[derive(Debug)]
+struct Namespace {
+    diag: Diag,
+    /// The number of the scrape at which its connections were counted.
+    counted: u64,
+    /// How many there were, by service and port.
+    open: HashMap<(u16, u16), u64>,
 }
 
 /// A process that has listened.
@@ -65,7 +80,7 @@ struct Port {
 pub struct Listening {
     /// Vigie's own network namespace.
     own: u64,
-    namespaces: HashMap<u64, Diag>,
+    namespaces: HashMap<u64, Namespace>,
     holders: HashMap<u32, Holder>,
     ports: BTreeMap<(u16, u16), Port>,
     /// Whose a listening socket is, by cookie, where more than one service could be.
@@ -117,15 +132,18 @@ impl Listening {
             self.open(namespace);
         }
         let mut empty = Vec::new();
-        let namespaces = std::mem::take(&mut self.namespaces);
-        for (namespace, diag) in &namespaces {
-            match self.look(*namespace, diag, &candidates) {
+        let mut namespaces: Vec<_> = self.namespaces.drain().collect();
+        namespaces.sort_unstable_by_key(|(number, namespace)| (namespace.counted, *number));
+        let begin = cpu_time();
+        for (number, namespace) in &mut namespaces {
+            let has_time = cpu_time().saturating_sub(begin) < BUDGET;
+            match self.look(*number, namespace, &candidates, has_time) {
                 Ok(true) => {}
-                Ok(false) => empty.push(*namespace),
+                Ok(false) => empty.push(*number),
                 Err(error) => self.warn("the kernel does not list its sockets", &error),
             }
         }
-        self.namespaces = namespaces;
+        self.namespaces.extend(namespaces);
         // A namespace lives as long as there is a socket in it: without a listener there is no need for ours.
         self.namespaces.retain(|namespace, _| !empty.contains(namespace));
         if !unix.is_empty() {
@@ -168,7 +186,7 @@ impl Listening {
         let mut candidates = Candidates::new();
         for (process, ports) in listeners {
             let service = service_of(process);
-            let namespace = namespace_of(&format!("/proc/{process}/ns/net"));
+            let namespace = processes.network_namespace(process);
             let holder = self.holders.entry(process).or_insert(Holder {
                 namespace: 0,
                 service: 0,
@@ -186,8 +204,8 @@ impl Listening {
             }
             if holder.namespace == 0 {
                 // It has ended before it was looked at: its children may hold what it listened on.
-                let heirs = processes.of(holder.service).map(|(_, directory)| directory);
-                let namespace = heirs.filter_map(|directory| stat_namespace(directory, "ns/net")).next();
+                let heirs = processes.of(holder.service);
+                let namespace = heirs.filter_map(|(heir, _)| processes.network_namespace(heir)).next();
                 holder.namespace = namespace.unwrap_or(self.own);
             }
             for port in ports.iter().filter(|port| **port != 0) {
@@ -223,32 +241,41 @@ impl Listening {
         };
         match diag {
             Ok(diag) => {
-                self.namespaces.insert(namespace, diag);
+                let place = Namespace {
+                    diag,
+                    counted: 0,
+                    open: HashMap::new(),
+                };
+                self.namespaces.insert(namespace, place);
             }
             Err(error) => self.warn("a network namespace cannot be entered", &error),
         }
     }
 
     /// Takes what the kernel lists in a namespace. `false`: nobody listens there.
-    fn look(&mut self, namespace: u64, diag: &Diag, candidates: &Candidates) -> io::Result<bool> {
+    fn look(
+        &mut self,
+        number: u64,
+        namespace: &mut Namespace,
+        candidates: &Candidates,
+        has_time: bool,
+    ) -> io::Result<bool> {
+        let Namespace { diag, counted, open } = namespace;
         let mut sockets = Vec::new();
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut result = diag.tcp(LISTEN, &mut buffer, |socket| sockets.push(*socket));
+        diag.tcp(LISTEN, &mut self.buffer, |socket| sockets.push(*socket))?;
         let mut owned: HashMap<u16, Vec<(u16, [u8; 16])>> = HashMap::new();
-        if result.is_ok() {
-            for socket in &sockets {
-                let Some(candidates) = candidates.get(&(namespace, socket.port)) else {
-                    continue;
-                };
-                if let Some(service) = self.owner(socket, candidates) {
-                    self.add(service, socket);
-                    owned.entry(socket.port).or_default().push((service, socket.address));
-                }
+        for socket in &sockets {
+            let Some(candidates) = candidates.get(&(number, socket.port)) else {
+                continue;
+            };
+            if let Some(service) = self.owner(socket, candidates) {
+                self.add(service, socket);
+                owned.entry(socket.port).or_default().push((service, socket.address));
             }
         }
-        if result.is_ok() && !owned.is_empty() {
-            let mut open: HashMap<(u16, u16), u64> = HashMap::new();
-            result = diag.tcp(ESTABLISHED | CLOSE_WAIT, &mut buffer, |socket| {
+        if !owned.is_empty() && has_time {
+            open.clear();
+            diag.tcp(ESTABLISHED | CLOSE_WAIT, &mut self.buffer, |socket| {
                 let Some(owners) = owned.get(&socket.port) else {
                     return;
                 };
@@ -258,15 +285,15 @@ impl Listening {
                 if let Some((service, _)) = owner.or_else(|| owners.first()) {
                     *open.entry((*service, socket.port)).or_default() += 1;
                 }
-            });
-            for (key, count) in open {
-                if let Some(port) = self.ports.get_mut(&key) {
-                    *port.usage.open.get_or_insert(0) += count;
-                }
+            })?;
+            *counted = self.scrape;
+        }
+        for (key, count) in open.iter() {
+            if let Some(port) = self.ports.get_mut(key).filter(|port| port.usage.is_listening) {
+                *port.usage.open.get_or_insert(0) += count;
             }
         }
-        self.buffer = buffer;
-        result.map(|()| !sockets.is_empty())
+        Ok(!sockets.is_empty())
     }
 
     /// The service of a listening socket.
@@ -328,13 +355,17 @@ impl Listening {
     }
 }
 
+/// The CPU time of this thread.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is written to a place of the right type.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// The number of a network namespace, by its file.
 fn namespace_of(path: &str) -> Option<u64> {
     statat(CWD, path, AtFlags::empty()).ok().map(|stat| stat.st_ino)
-}
-
-fn stat_namespace(directory: &OwnedFd, path: &str) -> Option<u64> {
-    statat(directory, path, AtFlags::empty()).ok().map(|stat| stat.st_ino)
 }
 
 #[cfg(test)]

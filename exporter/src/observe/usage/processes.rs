@@ -5,18 +5,27 @@
 //! directories `task` and `fd`.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashMap},
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
+use rustix::{
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat},
+    process::{Resource, getrlimit, setrlimit},
+};
 
 use super::{
     is_service,
-    reading::{Reader, number_after},
+    reading::{Held, Reader, number_after},
 };
 use crate::observe::process::parse_stat;
+
+/// Up to how many processes their files are kept open: three, and the directory, of each.
+const HELD: usize = 200;
+/// How many files Vigie asks to have open.
+const FILES: u64 = 16_384;
 
 /// What the processes of a service use.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +53,11 @@ type Io = (u64, u64);
 #[derive(Debug)]
 struct Process {
     directory: OwnedFd,
+    statm: Held,
+    io_file: Held,
+    cgroup: Held,
+    /// The number of its network namespace, which is looked up when it is asked for.
+    namespace: OnceCell<Option<u64>>,
     service: u16,
     /// What it had at the last scrape.
     io: Io,
@@ -67,6 +81,7 @@ impl Processes {
     /// Nobody is known yet.
     pub fn start() -> Self {
         let mut reader = Reader::new();
+        want_files();
         Self {
             known: HashMap::new(),
             totals: BTreeMap::new(),
@@ -82,6 +97,13 @@ impl Processes {
         known
             .filter(move |(_, process)| process.service == service)
             .map(|(id, process)| (*id, &process.directory))
+    }
+
+    /// The network namespace of a process of a service, if it lived at the last scrape.
+    pub fn network_namespace(&self, id: u32) -> Option<u64> {
+        let process = self.known.get(&id)?;
+        let look = || statat(&process.directory, "ns/net", AtFlags::empty()).ok();
+        *process.namespace.get_or_init(|| look().map(|stat| stat.st_ino))
     }
 
     /// What each service uses. `cgroup` is told the service of each process, and the text of its cgroup file.
@@ -126,12 +148,17 @@ impl Processes {
         };
         let is_older = start_ticks(&mut self.reader, &directory, "stat").is_none_or(|start| start < self.start);
         let io = if is_older {
-            read_io(&mut self.reader, &directory).unwrap_or_default()
+            let text = self.reader.at(&directory, "io");
+            text.ok().and_then(parse_io).unwrap_or_default()
         } else {
             (0, 0)
         };
         let process = Process {
             directory,
+            statm: Held::new("statm"),
+            io_file: Held::new("io"),
+            cgroup: Held::new("cgroup"),
+            namespace: OnceCell::new(),
             service,
             io,
             is_there: false,
@@ -148,22 +175,24 @@ impl Processes {
         services: &mut BTreeMap<u16, ProcessUsage>,
         cgroup: &mut impl FnMut(u16, &str),
     ) -> bool {
+        let keep = self.known.len() <= HELD;
         let (Some(process), reader) = (self.known.get_mut(&id), &mut self.reader) else {
             return false;
         };
         process.service = service;
         let directory = &process.directory;
-        let Some((size, resident)) = reader.at(directory, "statm").ok().and_then(parse_statm) else {
+        let statm = process.statm.read(directory, keep, reader);
+        let Some((size, resident)) = statm.ok().and_then(parse_statm) else {
             return false;
         };
         process.is_there = true;
-        if let Some(io) = read_io(reader, directory) {
+        if let Some(io) = process.io_file.read(directory, keep, reader).ok().and_then(parse_io) {
             let total = self.totals.entry(service).or_default();
             total.0 += io.0.saturating_sub(process.io.0);
             total.1 += io.1.saturating_sub(process.io.1);
             process.io = io;
         }
-        if let Ok(text) = reader.at(directory, "cgroup") {
+        if let Ok(text) = process.cgroup.read(directory, keep, reader) {
             cgroup(service, text);
         }
         let threads = threads(directory);
@@ -186,6 +215,17 @@ impl Processes {
             }
         }
         true
+    }
+}
+
+/// Raises the limit of open files, as far as it may be without asking anybody.
+fn want_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(FILES).min(FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        // Otherwise there are fewer: processes beyond them are left out.
+        let _ = setrlimit(Resource::Nofile, limit);
     }
 }
 
@@ -214,10 +254,6 @@ fn parse_statm(text: &str) -> Option<(u64, u64)> {
 
 fn parse_io(text: &str) -> Option<Io> {
     Some((number_after(text, "read_bytes")?, number_after(text, "write_bytes")?))
-}
-
-fn read_io(reader: &mut Reader, directory: &OwnedFd) -> Option<Io> {
-    parse_io(reader.at(directory, "io").ok()?)
 }
 
 /// How many threads a process has: the directory of its threads has a link for each, and two of its own

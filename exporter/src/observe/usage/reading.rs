@@ -1,6 +1,10 @@
 //! Reading the small files of `/proc`, `/sys` and the cgroups through a buffer that is kept.
 
-use std::{io, os::fd::AsFd, path::Path};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
@@ -56,6 +60,49 @@ impl Reader {
             }
         }
         std::str::from_utf8(&self.buffer[..length]).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// A file of `/proc/<pid>` that is kept open, where there may be so many: opening one takes longer than reading it.
+#[derive(Debug)]
+pub struct Held {
+    name: &'static str,
+    file: Option<OwnedFd>,
+}
+
+// === impl Held ===
+
+impl Held {
+    /// The file of this name.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, file: None }
+    }
+
+    /// Its text now. The kernel makes it anew for each read from the beginning, in one piece.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read: the process is gone.
+    pub fn read<'a>(&mut self, directory: &OwnedFd, keep: bool, reader: &'a mut Reader) -> io::Result<&'a str> {
+        if !keep {
+            self.file = None;
+            return reader.at(directory, self.name);
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            empty => empty.insert(openat(
+                directory,
+                self.name,
+                OFlags::RDONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?),
+        };
+        let mut length = rustix::io::pread(&*file, &mut reader.buffer[..], 0)?;
+        while length == reader.buffer.len() && length < LIMIT {
+            reader.buffer.resize(2 * length, 0);
+            length = rustix::io::pread(&*file, &mut reader.buffer[..], 0)?;
+        }
+        std::str::from_utf8(&reader.buffer[..length]).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 }
 
