@@ -11,6 +11,7 @@
 //! - [`path`]: from a path to its shape, in which identifiers are collapsed.
 //! - [`phases`]: where the duration of a request went; [`attribution`]: how that is found, with [`timeline`]: how long a thread waited
 //!   for a CPU, and [`clock`]: when it got one.
+//! - [`trouble`]: what goes wrong on the way to a client.
 //! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
@@ -29,4 +30,5 @@ pub mod request;
 pub mod response;
 pub mod step;
 pub mod timeline;
+pub mod trouble;
 pub mod types;

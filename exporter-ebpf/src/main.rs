@@ -25,6 +25,8 @@ mod schedule;
 #[cfg(target_arch = "bpf")]
 mod send;
 #[cfg(target_arch = "bpf")]
+mod tcp_trouble;
+#[cfg(target_arch = "bpf")]
 mod thread;
 #[cfg(target_arch = "bpf")]
 mod user_memory;

@@ -3,3 +3,4 @@
 pub mod families;
 mod phases;
 pub mod text;
+pub mod usage;

@@ -9,4 +9,5 @@ pub mod process;
 pub mod routes;
 pub mod services;
 pub mod template;
+pub mod usage;
 pub mod waits;

@@ -134,6 +134,81 @@ while True:
     assert!(waits > 0.0 && waits <= switches, "{waits} {switches}");
 }
 
+/// Many threads, all alive when the load has ended: every switch of every one of them.
+#[test]
+fn switches_of_all_threads_are_exact() {
+    const SERVER: &str = r#"
+import queue, socket, sys, threading, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+work, done = queue.Queue(), queue.Queue()
+def worker(number):
+    while True:
+        work.get()
+        end = time.monotonic() + 0.02
+        while number % 2 and time.monotonic() < end:
+            sum(range(1000))
+        for _ in range(20):
+            time.sleep(0.001)
+        done.put(None)
+for number in range(8):
+    threading.Thread(target=worker, args=(number,), daemon=True).start()
+while True:
+    connection, _ = listener.accept()
+    if connection.recv(100):
+        for _ in range(16):
+            work.put(None)
+        for _ in range(16):
+            done.get()
+        connection.sendall(b"done")
+    connection.close()
+"#;
+    let directory = testkit::TempDir::new().unwrap();
+    let server = python_app(&python(), SERVER, &[]).unwrap();
+    let config = format!("services: [{{name: pool, port: {}}}]", server.port());
+    let file = directory.write("vigie.yml", config.as_bytes()).unwrap();
+    let vigie = vigie(&["--config.file", file.to_str().unwrap()]);
+    let request = || {
+        use std::io::{Read as _, Write as _};
+        let mut stream = common::connect(server.address());
+        stream.write_all(b"hello").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        thread::sleep(Duration::from_millis(100));
+    };
+    let kernel = || {
+        let mut sums = (0, 0);
+        for task in fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
+            let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            let number = |name: &str| -> u64 {
+                let line = status.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap().trim().parse().unwrap()
+            };
+            sums.0 += number("voluntary_ctxt_switches:");
+            sums.1 += number("nonvoluntary_ctxt_switches:");
+        }
+        sums
+    };
+    let seen = || {
+        let scrape = vigie.scrape().unwrap();
+        let switches = |kind: &str| {
+            let labels = [("service", "pool"), ("type", kind)];
+            scrape.sum("service_context_switches_total", &labels) as u64
+        };
+        (switches("voluntary"), switches("involuntary"))
+    };
+    // Every thread has to leave a CPU once before it is known.
+    request();
+    request();
+    let (seen_before, kernel_before) = (seen(), kernel());
+    for _ in 0..5 {
+        request();
+    }
+    let (seen, kernel) = (seen(), kernel());
+    let grown = (kernel.0 - kernel_before.0, kernel.1 - kernel_before.1);
+    println!("voluntary, involuntary: {grown:?}");
+    assert!(grown.0 >= 5 * 16 * 20, "{grown:?}");
+    assert_eq!((seen.0 - seen_before.0, seen.1 - seen_before.1), grown);
+}
+
 /// Threads that have ended are in the sums: their CPU time is the process's.
 #[test]
 fn dead_threads_count() {

@@ -1,5 +1,7 @@
 //! What the kernel side has added up, and what it is taught.
 
+mod usage;
+
 use std::{collections, io::Read as _, os::fd::AsFd as _};
 
 use anyhow::{Context as _, Result};
@@ -11,6 +13,7 @@ use aya::{
 };
 use vigie_ebpf::{
     attribution::REASONS,
+    trouble::TROUBLES,
     types::{BOUNDS, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
 };
 
@@ -35,6 +38,9 @@ pub struct Books {
     sched: PerCpuArray<MapData, SchedValue>,
     lost: PerCpuArray<MapData, u64>,
     ports: Array<MapData, [u64; 1024]>,
+    trouble: PerCpuArray<MapData, [u64; TROUBLES]>,
+    /// Which of the counters of `trouble` are kept.
+    troubles: [bool; TROUBLES],
     runnable: Option<(Array<MapData, u32>, &'static str)>,
     cpus: usize,
     // The programs stay attached as long as this lives, and the iterator is run through it.
@@ -101,6 +107,8 @@ impl Books {
             sched: take(&mut ebpf, "SCHED")?.try_into()?,
             lost: take(&mut ebpf, "LOST_COUNTS")?.try_into()?,
             ports: take(&mut ebpf, "PORTS")?.try_into()?,
+            trouble: take(&mut ebpf, "TROUBLE")?.try_into()?,
+            troubles: usage::troubles(probes),
             runnable,
             cpus: nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?,
             ebpf,

@@ -68,6 +68,8 @@ pub enum Role {
     Processes,
     /// Without it a thread may be taken for one that has ended.
     Threads,
+    /// Without it retransmits, or resets, of services are missing.
+    Trouble,
     /// Without it `vigie_host_runqueue_length` is missing.
     RunQueue,
 }
@@ -86,6 +88,7 @@ impl Role {
             Self::Scheduler => "the CPU and run-queue metrics of services are missing",
             Self::Processes => "a worker may be taken for another service until its first request",
             Self::Threads => "a thread's first stint may be missing from its service",
+            Self::Trouble => "service_tcp_retransmits_total, or a direction of service_tcp_resets_total, is missing",
             Self::RunQueue => "vigie_host_runqueue_length is missing",
         }
     }
@@ -177,7 +180,7 @@ const fn again(name: &'static str, ways: &'static [Way]) -> Plan {
     }
 }
 
-const PROBES: [Plan; 16] = [
+const PROBES: [Plan; 19] = [
     Plan {
         name: "ready",
         role: Role::Arrival,
@@ -318,6 +321,33 @@ const PROBES: [Plan; 16] = [
             "vigie_exec",
             "sched_process_exec",
             &["struct task_struct *"],
+        )],
+    },
+    Plan {
+        name: "retransmit",
+        role: Role::Trouble,
+        ways: &[tracepoint(
+            "vigie_retransmit",
+            "tcp_retransmit_skb",
+            &["const struct sock *", "const struct sk_buff *"],
+        )],
+    },
+    Plan {
+        name: "reset_sent",
+        role: Role::Trouble,
+        ways: &[tracepoint(
+            "vigie_reset_sent",
+            "tcp_send_reset",
+            &["const struct sock *", "const struct sk_buff *"],
+        )],
+    },
+    Plan {
+        name: "reset_received",
+        role: Role::Trouble,
+        ways: &[tracepoint(
+            "vigie_reset_received",
+            "tcp_receive_reset",
+            &["struct sock *"],
         )],
     },
     Plan {

@@ -20,8 +20,9 @@ const TASKS: Option<&str> = Some("tasks");
 /// Not a probe, but what the probes measure.
 pub const PHASES: &str = "phases";
 const OF_PHASES: Option<&str> = Some(PHASES);
+const RETRANSMIT: Option<&str> = Some("retransmit");
 
-const MEMBERS: [Member; 24] = [
+const MEMBERS: [Member; 26] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", &[2], None),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", &[1], None),
     ("SOCK_FAMILY", "sock", "__sk_common.skc_family", &[2], None),
@@ -52,6 +53,8 @@ const MEMBERS: [Member; 24] = [
     ("TASK_STATE", "task_struct", "__state", &[4], TASKS),
     // An int until 6.18, a byte in 7.x; the programs load the first byte.
     ("TASK_ON_RQ", "task_struct", "on_rq", &[4, 1], TASKS),
+    ("SKB_CB", "sk_buff", "cb", &[48], RETRANSMIT),
+    ("CB_SEGMENTS", "tcp_skb_cb", "tcp_gso_segs", &[2], RETRANSMIT),
     ("TASK_CPU", "task_struct", "thread_info.cpu", &[4], TASKS),
 ];
 

@@ -135,6 +135,7 @@ impl Families {
         let mut families = self.requests(snapshot);
         families.extend(phases::families(snapshot));
         families.extend(services(snapshot));
+        families.extend(super::usage::families(&snapshot.usage));
         families.extend(self.own(snapshot));
         families.extend(self.process.collect());
         families.retain(|family| !family.get_metric().is_empty());
@@ -328,7 +329,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::observe::ledger::Events;
+    use crate::observe::{ledger::Events, usage::UsageSnapshot};
 
     fn labels(service: &str, handler: &str, status: u16) -> Labels {
         Labels {
@@ -369,6 +370,7 @@ mod tests {
             events: Events::default(),
             runnable: None,
             series: 3,
+            usage: UsageSnapshot::default(),
         };
         let families = Families::new(&[0.1], &[]).collect(&snapshot);
         assert_eq!(

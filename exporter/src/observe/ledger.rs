@@ -23,6 +23,7 @@ use super::{
     listeners::listeners,
     routes::{Lesson, NONE, Routes},
     services::Services,
+    usage::{Usage, UsageSnapshot},
     waits::{self, Shown, WaitBuckets},
 };
 use crate::{
@@ -89,6 +90,8 @@ pub struct Snapshot {
     pub runnable: Option<Vec<(u32, u32)>>,
     /// How many series the kernel keeps.
     pub series: usize,
+    /// How services and the host use what they have.
+    pub usage: UsageSnapshot,
 }
 
 // === impl Snapshot ===
@@ -122,6 +125,7 @@ pub struct Ledger {
     /// Every port that somebody has listened on: a connection there is picked up when its beginning was missed.
     ports: HashSet<u16>,
     cpus: Vec<u32>,
+    usage: Usage,
 }
 
 /// A series, as far as it was counted here.
@@ -205,6 +209,7 @@ impl Ledger {
             }
         }
         let cpus = online_cpus();
+        let usage = Usage::start(&books);
         Ok(Self {
             books,
             ring,
@@ -219,6 +224,7 @@ impl Ledger {
             events: Events::default(),
             ports,
             cpus,
+            usage,
         })
     }
 
@@ -435,6 +441,9 @@ impl Ledger {
         .collect();
         lost.push(("reentered", self.books.missed()?));
         lost.push(("path_forgotten", self.routes.forgotten()));
+        let on_unix = self.counted.keys().filter(|key| key.port == 0);
+        let on_unix = on_unix.map(|key| key.service).collect();
+        let usage = self.usage.collect(&self.books, &self.services, &on_unix, &self.cpus)?;
         Ok(Snapshot {
             requests,
             waits,
@@ -446,6 +455,7 @@ impl Ledger {
             events: self.events,
             runnable: self.books.runnable(&self.cpus)?,
             series,
+            usage,
         })
     }
 

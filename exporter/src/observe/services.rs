@@ -56,6 +56,11 @@ impl Services {
         known.1.insert(port);
     }
 
+    /// The processes that have begun to listen, alive or not, with their ports.
+    pub fn listening(&self) -> impl Iterator<Item = (u32, &BTreeSet<u16>)> {
+        self.ports.iter().map(|(process, (_, ports))| (*process, ports))
+    }
+
     /// Whether a rule asks for a port.
     pub fn has_port_rules(&self) -> bool {
         self.rules.iter().any(|rule| !rule.ports.is_empty())

@@ -1,0 +1,173 @@
+//! How the services and the host use what they have: utilisation, saturation, errors.
+//!
+//! Nothing here is a count of events: it is read at each scrape from `/proc`, the cgroups and the sockets, through buffers
+//! that are kept. What a scrape cannot read is left out of it.
+
+mod cgroups;
+mod diag;
+mod disks;
+mod growing;
+mod host;
+mod limits;
+mod listening;
+mod mounts;
+mod network;
+mod pressure;
+mod processes;
+mod reading;
+mod unix_listening;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use vigie_ebpf::{
+    trouble::{RESETS_RECEIVED, RESETS_SENT, RETRANSMITS},
+    types::{SERVICE_UNKNOWN, SERVICES},
+};
+
+pub use self::{
+    cgroups::CgroupUsage,
+    host::{HostUsage, MODES},
+    listening::PortUsage,
+    pressure::{KINDS, Pressure, RESOURCES},
+    processes::ProcessUsage,
+};
+use self::{cgroups::Cgroups, host::Host, listening::Listening, processes::Processes};
+use super::services::Services;
+use crate::kernel::books::Books;
+
+/// What connections without a request belong to.
+const NOBODY: &str = "unknown";
+
+/// What one service uses.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceUsage {
+    /// Its processes.
+    pub processes: ProcessUsage,
+    /// Its cgroups.
+    pub cgroup: CgroupUsage,
+}
+
+/// What went wrong on the connections of a service. `None`: no probe tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Segments sent again.
+    pub retransmits: Option<u64>,
+    /// Connections that the service's side reset.
+    pub resets_sent: Option<u64>,
+    /// Connections that the other side reset.
+    pub resets_received: Option<u64>,
+}
+
+/// Everything that a scrape shows of usage.
+#[derive(Debug, Default)]
+pub struct UsageSnapshot {
+    /// By service name.
+    pub services: BTreeMap<String, ServiceUsage>,
+    /// By service name; [`NOBODY`] for connections without a request, if there was one.
+    pub trouble: BTreeMap<String, Trouble>,
+    /// By service name and port; port 0 for unix sockets.
+    pub ports: BTreeMap<(String, u16), PortUsage>,
+    /// How long the threads of all services waited for a CPU, in nanoseconds, by CPU.
+    pub waits: Vec<(u32, u64)>,
+    /// The host.
+    pub host: HostUsage,
+}
+
+/// What is kept between scrapes.
+#[derive(Debug)]
+pub struct Usage {
+    processes: Processes,
+    cgroups: Cgroups,
+    listening: Listening,
+    host: Host,
+}
+
+/// Whether a service number is one that was given to a service.
+fn is_service(number: u16) -> bool {
+    number != SERVICE_UNKNOWN && usize::from(number) < SERVICES
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// Counts begin with what the processes of the services have done up to now.
+    pub fn start(books: &Books) -> Self {
+        let mut usage = Self {
+            processes: Processes::start(),
+            cgroups: Cgroups::new(),
+            listening: Listening::new(),
+            host: Host::new(),
+        };
+        usage
+            .processes
+            .collect(|process| books.processes.get(process), |_, _| ());
+        usage
+    }
+
+    /// Everything as it is now. `unix`: the services that have answered requests on unix sockets; `cpus`: those online.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel side's maps cannot be read.
+    pub fn collect(
+        &mut self,
+        books: &Books,
+        services: &Services,
+        unix: &BTreeSet<u16>,
+        cpus: &[u32],
+    ) -> Result<UsageSnapshot> {
+        let service_of = |process: u32| books.processes.get(process);
+        self.cgroups.begin();
+        let cgroups = &mut self.cgroups;
+        let by_service = self
+            .processes
+            .collect(service_of, |service, cgroup| cgroups.meet(service, cgroup));
+        let ports = self
+            .listening
+            .collect(services.listening(), service_of, &self.processes, unix);
+        let mut snapshot = UsageSnapshot {
+            host: self.host.collect(),
+            ..UsageSnapshot::default()
+        };
+        let mut numbers = Vec::new();
+        for (number, service) in services.iter() {
+            numbers.push(number);
+            snapshot.services.insert(
+                service.name.clone(),
+                ServiceUsage {
+                    processes: by_service.get(&number).cloned().unwrap_or_default(),
+                    cgroup: self.cgroups.usage(number),
+                },
+            );
+            snapshot.trouble.insert(service.name.clone(), trouble(books, number)?);
+        }
+        self.cgroups.end();
+        let nobody = trouble(books, SERVICE_UNKNOWN)?;
+        if [nobody.retransmits, nobody.resets_sent, nobody.resets_received]
+            .into_iter()
+            .flatten()
+            .any(|count| count > 0)
+        {
+            snapshot.trouble.entry(NOBODY.to_owned()).or_insert(nobody);
+        }
+        for ((number, port), usage) in ports {
+            if let Some(service) = services.get(number) {
+                snapshot.ports.insert((service.name.clone(), port), usage);
+            }
+        }
+        let waits = books.waits_by_cpu(numbers.into_iter())?;
+        let wait = |cpu: &u32| Some((*cpu, *waits.get(*cpu as usize)?));
+        snapshot.waits = cpus.iter().filter_map(wait).collect();
+        Ok(snapshot)
+    }
+}
+
+fn trouble(books: &Books, service: u16) -> Result<Trouble> {
+    let counts = books.trouble(service)?;
+    Ok(Trouble {
+        retransmits: counts[RETRANSMITS],
+        resets_sent: counts[RESETS_SENT],
+        resets_received: counts[RESETS_RECEIVED],
+    })
+}

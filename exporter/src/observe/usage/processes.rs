@@ -1,0 +1,354 @@
+//! The processes of the services, as `/proc` has them.
+//!
+//! Each process is held by its directory in `/proc`: a name in a held directory never means another process that came to the
+//! same id. Only what the kernel can say without looking at each thread is asked: `statm`, `io`, and the sizes of the
+//! directories `task` and `fd`.
+
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, HashMap},
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat},
+    process::{Resource, getrlimit, setrlimit},
+};
+
+use super::{
+    is_service,
+    reading::{Held, Reader, number_after},
+};
+use crate::observe::process::parse_stat;
+
+/// Up to how many processes their files are kept open: three, and the directory, of each.
+const HELD: usize = 200;
+/// How many files Vigie asks to have open.
+const FILES: u64 = 16_384;
+
+/// What the processes of a service use.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcessUsage {
+    /// How many there are. One that has ended and waits for its parent does not count.
+    pub processes: u64,
+    /// Their threads.
+    pub threads: u64,
+    /// Their resident memory, in bytes; memory they share counts for each.
+    pub resident: u64,
+    /// Their open files.
+    pub fds: u64,
+    /// The process that has used the largest share of its limit of open files: its open files, its soft limit.
+    pub nearest_limit: Option<(u64, u64)>,
+    /// Bytes they had read from storage, the dead ones included.
+    pub read: u64,
+    /// Bytes they had written to storage, the dead ones included.
+    pub written: u64,
+}
+
+/// Bytes read from and written to storage.
+type Io = (u64, u64);
+
+/// A process of a service.
+#[derive(Debug)]
+struct Process {
+    directory: OwnedFd,
+    statm: Held,
+    io_file: Held,
+    cgroup: Held,
+    /// The number of its network namespace, which is looked up when it is asked for.
+    namespace: OnceCell<Option<u64>>,
+    service: u16,
+    /// What it had at the last scrape.
+    io: Io,
+    is_there: bool,
+}
+
+/// The processes that belonged to a service at the last scrape, and the bytes of those that are gone.
+#[derive(Debug)]
+pub struct Processes {
+    known: HashMap<u32, Process>,
+    totals: BTreeMap<u16, Io>,
+    /// When Vigie started, in ticks since boot: what older processes did before they were seen is not counted.
+    start: u64,
+    page: u64,
+    reader: Reader,
+}
+
+// === impl Processes ===
+
+impl Processes {
+    /// Nobody is known yet.
+    pub fn start() -> Self {
+        let mut reader = Reader::new();
+        want_files();
+        Self {
+            known: HashMap::new(),
+            totals: BTreeMap::new(),
+            start: start_ticks(&mut reader, CWD, "/proc/self/stat").unwrap_or(u64::MAX),
+            page: rustix::param::page_size() as u64,
+            reader,
+        }
+    }
+
+    /// The processes of a service that lived at the last scrape: their ids and their directories in `/proc`.
+    pub fn of(&self, service: u16) -> impl Iterator<Item = (u32, &OwnedFd)> {
+        let known = self.known.iter();
+        known
+            .filter(move |(_, process)| process.service == service)
+            .map(|(id, process)| (*id, &process.directory))
+    }
+
+    /// The network namespace of a process of a service, if it lived at the last scrape.
+    pub fn network_namespace(&self, id: u32) -> Option<u64> {
+        let process = self.known.get(&id)?;
+        let look = || statat(&process.directory, "ns/net", AtFlags::empty()).ok();
+        *process.namespace.get_or_init(|| look().map(|stat| stat.st_ino))
+    }
+
+    /// What each service uses. `cgroup` is told the service of each process, and the text of its cgroup file.
+    pub fn collect(
+        &mut self,
+        service_of: impl Fn(u32) -> u16,
+        mut cgroup: impl FnMut(u16, &str),
+    ) -> BTreeMap<u16, ProcessUsage> {
+        let mut services: BTreeMap<u16, ProcessUsage> = BTreeMap::new();
+        for process in self.known.values_mut() {
+            process.is_there = false;
+        }
+        for id in process_ids() {
+            let service = service_of(id);
+            if !is_service(service) {
+                continue;
+            }
+            // A directory that says nothing any more was that of another process with this id.
+            for _ in 0..2 {
+                if !self.known.contains_key(&id) && !self.hold(id, service) {
+                    break;
+                }
+                if self.look(id, service, &mut services, &mut cgroup) {
+                    break;
+                }
+                self.known.remove(&id);
+            }
+        }
+        self.known.retain(|_, process| process.is_there);
+        for (service, (read, written)) in &self.totals {
+            let usage = services.entry(*service).or_default();
+            (usage.read, usage.written) = (*read, *written);
+        }
+        services
+    }
+
+    /// Opens the directory of a process that was not known.
+    fn hold(&mut self, id: u32, service: u16) -> bool {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(directory) = openat(CWD, format!("/proc/{id}"), flags, Mode::empty()) else {
+            return false;
+        };
+        let is_older = start_ticks(&mut self.reader, &directory, "stat").is_none_or(|start| start < self.start);
+        let io = if is_older {
+            let text = self.reader.at(&directory, "io");
+            text.ok().and_then(parse_io).unwrap_or_default()
+        } else {
+            (0, 0)
+        };
+        let process = Process {
+            directory,
+            statm: Held::new("statm"),
+            io_file: Held::new("io"),
+            cgroup: Held::new("cgroup"),
+            namespace: OnceCell::new(),
+            service,
+            io,
+            is_there: false,
+        };
+        self.known.insert(id, process);
+        true
+    }
+
+    /// Adds a process to its service. `false`: it is gone.
+    fn look(
+        &mut self,
+        id: u32,
+        service: u16,
+        services: &mut BTreeMap<u16, ProcessUsage>,
+        cgroup: &mut impl FnMut(u16, &str),
+    ) -> bool {
+        let keep = self.known.len() <= HELD;
+        let (Some(process), reader) = (self.known.get_mut(&id), &mut self.reader) else {
+            return false;
+        };
+        process.service = service;
+        let directory = &process.directory;
+        let statm = process.statm.read(directory, keep, reader);
+        let Some((size, resident)) = statm.ok().and_then(parse_statm) else {
+            return false;
+        };
+        process.is_there = true;
+        if let Some(io) = process.io_file.read(directory, keep, reader).ok().and_then(parse_io) {
+            let total = self.totals.entry(service).or_default();
+            total.0 += io.0.saturating_sub(process.io.0);
+            total.1 += io.1.saturating_sub(process.io.1);
+            process.io = io;
+        }
+        if let Ok(text) = process.cgroup.read(directory, keep, reader) {
+            cgroup(service, text);
+        }
+        let threads = threads(directory);
+        if size == 0 && threads <= 1 {
+            // It has no memory any more: it has ended, and waits for its parent.
+            return true;
+        }
+        let usage = services.entry(service).or_default();
+        usage.processes += 1;
+        usage.threads += threads;
+        usage.resident += resident * self.page;
+        let fds = open_files(directory);
+        usage.fds += fds;
+        if let Some(limit) = file_limit(id, directory, reader) {
+            let is_nearer = |(other_fds, other_limit): (u64, u64)| {
+                u128::from(fds) * u128::from(other_limit) > u128::from(other_fds) * u128::from(limit)
+            };
+            if usage.nearest_limit.is_none_or(is_nearer) {
+                usage.nearest_limit = Some((fds, limit));
+            }
+        }
+        true
+    }
+}
+
+/// Raises the limit of open files, as far as it may be without asking anybody.
+fn want_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(FILES).min(FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        // Otherwise there are fewer: processes beyond them are left out.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
+
+/// The ids of all processes.
+fn process_ids() -> Vec<u32> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(directory) = openat(CWD, "/proc", flags, Mode::empty()) else {
+        return Vec::new();
+    };
+    let entries = Dir::new(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
+        .collect()
+}
+
+fn start_ticks(reader: &mut Reader, directory: impl std::os::fd::AsFd, name: &str) -> Option<u64> {
+    let text = reader.at(directory, name).ok()?;
+    Some(parse_stat(text.as_bytes())?.1)
+}
+
+/// Size and resident memory, in pages.
+fn parse_statm(text: &str) -> Option<(u64, u64)> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn parse_io(text: &str) -> Option<Io> {
+    Some((number_after(text, "read_bytes")?, number_after(text, "write_bytes")?))
+}
+
+/// How many threads a process has: the directory of its threads has a link for each, and two of its own
+/// (`proc_task_getattr()` in the kernel).
+fn threads(directory: &OwnedFd) -> u64 {
+    let links = statat(directory, "task", AtFlags::empty()).map_or(0, |stat| stat.st_nlink);
+    u64::from(links).saturating_sub(2)
+}
+
+/// How many files a process has open: the size of their directory since Linux 6.2, its entries before.
+fn open_files(directory: &OwnedFd) -> u64 {
+    let size = statat(directory, "fd", AtFlags::empty()).map_or(0, |stat| stat.st_size);
+    if size > 0 {
+        return size.unsigned_abs();
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(files) = openat(directory, "fd", flags, Mode::empty()) else {
+        return 0;
+    };
+    let entries = Dir::new(files).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_bytes() != b"." && entry.file_name().to_bytes() != b"..")
+        .count() as u64
+}
+
+/// The soft limit of open files of a process.
+fn file_limit(id: u32, directory: &OwnedFd, reader: &mut Reader) -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let id = libc::pid_t::try_from(id).ok()?;
+    // SAFETY: the limit is not changed, as the pointer to a new one is null, and written to a place of the right type.
+    let result = unsafe { libc::prlimit(id, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit) };
+    if result == 0 {
+        return Some(limit.rlim_cur);
+    }
+    // That takes CAP_SYS_RESOURCE; the file does not.
+    parse_limits(reader.at(directory.as_fd(), Path::new("limits")).ok()?)
+}
+
+fn parse_limits(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn files_of_proc_are_understood() {
+        assert_eq!(parse_statm("2203 1054 512 200 0 400 0\n"), Some((2203, 1054)));
+        assert_eq!(parse_statm("0 0 0 0 0 0 0\n"), Some((0, 0)));
+        let io = "rchar: 4292\nwchar: 0\nsyscr: 13\nsyscw: 0\nread_bytes: 8192\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n";
+        assert_eq!(parse_io(io), Some((8192, 4096)));
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             31742                31742                processes \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(parse_limits(limits), Some(1024));
+    }
+
+    /// This process, as it is; then a child, which ends.
+    #[test]
+    fn a_process_comes_and_goes() {
+        let own = std::process::id();
+        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
+        let id = child.id();
+        let service_of = move |process| match process {
+            process if process == own => 1,
+            process if process == id => 2,
+            _ => 0,
+        };
+        let mut processes = Processes::start();
+        let _files: Vec<File> = (0..20).map(|_| File::open("/dev/null").unwrap()).collect();
+        let mut cgroups = Vec::new();
+        let usage = processes.collect(service_of, |service, text| cgroups.push((service, text.to_owned())));
+        let here = &usage[&1];
+        assert_eq!((here.processes, usage[&2].processes, usage[&2].threads), (1, 1, 1));
+        assert!(here.fds >= 20 && here.resident > 100_000, "{here:?}");
+        assert!(
+            here.nearest_limit
+                .is_some_and(|(fds, limit)| fds == here.fds && limit >= fds)
+        );
+        assert_eq!(cgroups.len(), 2);
+        assert_eq!(processes.of(2).map(|(id, _)| id).collect::<Vec<_>>(), [id]);
+        child.kill().unwrap();
+        // Not reaped yet: it is no process any more all the same.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let usage = processes.collect(service_of, |_, _| ());
+        assert_eq!(usage.get(&2).map_or(0, |usage| usage.processes), 0);
+        child.wait().unwrap();
+        processes.collect(service_of, |_, _| ());
+        assert_eq!(processes.of(2).count(), 0);
+    }
+}
