@@ -10,6 +10,7 @@
 //!   to where the body ends; [`chunked`]: where a chunked body ends.
 //! - [`path`]: from a path to its shape, in which identifiers are collapsed.
 //! - [`phases`]: where the duration of a request went.
+//! - [`traced`]: single requests, for whoever asks to see them.
 //! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
@@ -25,4 +26,5 @@ pub mod phases;
 pub mod request;
 pub mod response;
 pub mod step;
+pub mod traced;
 pub mod types;

@@ -23,6 +23,8 @@ mod schedule;
 #[cfg(target_arch = "bpf")]
 mod send;
 #[cfg(target_arch = "bpf")]
+mod trace;
+#[cfg(target_arch = "bpf")]
 mod user_memory;
 
 #[cfg(target_arch = "bpf")]

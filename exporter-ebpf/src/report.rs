@@ -12,6 +12,7 @@ use vigie_ebpf::{
 use crate::{
     kernel::{service, set_service},
     maps::{EVENTS, LATENCY_BOUNDS, SERIES, SHAPES, lost},
+    trace,
 };
 
 const NOT_FOUND: u16 = 404;
@@ -25,10 +26,13 @@ pub fn is_known(service: u16) -> bool {
 /// Counts the current request of a connection, which ended at `end`, and makes the connection ready for the next.
 #[inline(always)]
 pub fn finish(connection: &mut Connection, end: u64, status: u16) {
-    vigie_finish(connection, end, status as u32);
+    let turn = vigie_finish(connection, end, status as u32);
+    if turn != 0 {
+        trace::vigie_show(turn);
+    }
 }
 
-/// A function of its own for the verifier's sake, as those in `parsers.rs`.
+/// A function of its own for the verifier's sake, as those in `parsers.rs`. The result is that of [`trace::note`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -> u64 {
@@ -36,12 +40,11 @@ extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -
     let Some(connection) = (unsafe { connection.as_mut() }) else {
         return 0;
     };
-    count(connection, end, status as u16);
-    0
+    count(connection, end, status as u16)
 }
 
 #[inline(always)]
-fn count(connection: &mut Connection, end: u64, status: u16) {
+fn count(connection: &mut Connection, end: u64, status: u16) -> u64 {
     let request = connection.request;
     let finished = Finished {
         phases: Phases {
@@ -61,7 +64,7 @@ fn count(connection: &mut Connection, end: u64, status: u16) {
         number = service(request.process);
     }
     if number == SERVICE_IGNORED {
-        return;
+        return 0;
     }
     if route == ROUTE_UNKNOWN && is_known(number) {
         route = taught(request.shape, number);
@@ -85,9 +88,11 @@ fn count(connection: &mut Connection, end: u64, status: u16) {
     if let (Some(value), Some(bounds)) = (SERIES.get_ptr_mut(key), LATENCY_BOUNDS.get(0)) {
         // SAFETY: the pointer is to this CPU's part of the entry.
         unsafe { (*value).count(bounds, &finished) };
-        return;
+    } else {
+        report(&request, key, finished);
     }
-    report(&request, key, finished);
+    // Last: user space finds out the route from what was reported.
+    trace::note(&request, &key, &finished)
 }
 
 /// The route that user space taught for a shape.

@@ -18,6 +18,7 @@ use crate::{
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
     receive::vigie_take_line,
     report::finish,
+    trace,
     user_memory::{Message, forget_place},
 };
 
@@ -45,6 +46,7 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
     if connection.stage == stage::OPAQUE || !is_new::<AGAIN>(&mut connection.sent_by) {
         return;
     }
+    trace::take_up(sock, connection);
     let count = count as u64;
     let last_send = connection.last_send;
     // SAFETY: the helper has no preconditions.
@@ -325,6 +327,7 @@ pub fn close(sock: *const c_void) {
 /// Nothing more will be sent.
 #[inline(always)]
 fn end(sock: *const c_void, connection: &mut Connection) {
+    trace::take_up(sock, connection);
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     // A head that never ended is no request yet: no server has seen it as one.

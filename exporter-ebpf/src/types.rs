@@ -226,8 +226,10 @@ pub struct Request {
     pub service: u16,
     /// The method's number.
     pub method: u8,
+    /// Whether its path is kept beside the connection, see [`crate::traced`].
+    pub has_path: bool,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
 
 /// Where an HTTP/1 connection is. All zero is a new one.

@@ -2,3 +2,4 @@
 
 pub mod families;
 pub mod text;
+pub mod traces;
