@@ -191,14 +191,15 @@ pub async fn follow(ready: OwnedFd, site: Rc<Site>) {
             _ = tick.tick() => true,
         };
         loop {
-            let (Ok(mut ledger), Ok(mut tracers)) = (site.ledger.lock(), site.tracers.lock()) else {
-                return;
+            let has_more = {
+                let (Ok(mut ledger), Ok(mut tracers)) = (site.ledger.lock(), site.tracers.lock()) else {
+                    return;
+                };
+                if is_tick {
+                    tracers.tick(&mut ledger);
+                }
+                tracers.hand_out(&mut ledger)
             };
-            if is_tick {
-                tracers.tick(&mut ledger);
-            }
-            let has_more = tracers.hand_out(&mut ledger);
-            drop((ledger, tracers));
             if !has_more {
                 break;
             }
