@@ -580,6 +580,39 @@ fn a_broken_pipe_is_quiet() {
     assert_eq!((read("notes").as_str(), read("lines").lines().count()), ("", 1));
 }
 
+/// A terminal of its own, which ends with the test.
+struct Terminal {
+    socket: std::path::PathBuf,
+}
+
+impl Terminal {
+    fn tmux(&self, arguments: &[&str]) -> std::process::Output {
+        let mut tmux = Command::new("tmux");
+        tmux.arg("-u")
+            .arg("-S")
+            .arg(&self.socket)
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.tmux(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
 /// In a real terminal: columns, colours, the summary, and Ctrl-C.
 #[test]
 fn in_a_terminal() {
@@ -587,20 +620,8 @@ fn in_a_terminal() {
     let vigie = vigie(&[]);
     let directory = TempDir::new().unwrap();
     let socket = directory.path().join("tmux");
-    let tmux = |arguments: &[&str]| {
-        let output = Command::new("tmux")
-            .arg("-S")
-            .arg(&socket)
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let terminal = Terminal { socket };
+    let tmux = |arguments: &[&str]| terminal.run(arguments);
     let command = format!(
         "env -u NO_COLOR {} trace --rate 0 --handler /first/{{id}} --handler /second/{{id}} --handler /third --url http://{}; sleep 100",
         binary().display(),
@@ -625,10 +646,11 @@ fn in_a_terminal() {
     wait_for(|| tmux(&["capture-pane", "-p"]).contains("3 shown, 0 not shown"));
     let screen = tmux(&["capture-pane", "-p"]);
     let coloured = tmux(&["capture-pane", "-p", "-e"]);
-    tmux(&["kill-server"]);
     println!("{screen}");
     let lines: Vec<&str> = screen.lines().filter(|line| line.contains(" 200 ")).collect();
-    let places = |text: &str| lines.iter().map(|line| line.find(text)).collect::<Vec<_>>();
+    // In characters: a µ is two bytes.
+    let place = |line: &str, text: &str| line.find(text).map(|at| line[..at].chars().count());
+    let places = |text: &str| lines.iter().map(|line| place(line, text)).collect::<Vec<_>>();
     assert_eq!(lines.len(), 3);
     // One below the other.
     for list in [places(" 200 "), places("  /")] {
