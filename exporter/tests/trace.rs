@@ -327,21 +327,23 @@ fn filters() {
 /// everything.
 #[test]
 fn shown_and_not_shown_are_all() {
-    let server = nginx(&[], "location /api/ { return 200 \"ok\\n\"; }", 1).unwrap();
+    // In this process: no other service has its name.
+    let address = server(answer_all);
     let vigie = vigie_alone(&[]);
-    send(server.address(), "GET", &["/api/1"]);
-    settled_scrape(&vigie, |scrape| !scrape.requests(server.port()).is_empty());
-    let few = Trace::of(&vigie, &["--rate", "20", "--service", "nginx"]);
-    let all = Trace::of(&vigie, &["--rate", "0", "--service", "nginx"]);
+    send(address, "GET", &["/burst/1"]);
+    let scrape = settled_scrape(&vigie, |scrape| !scrape.requests(address.port()).is_empty());
+    let service = name_of_service(&scrape, address.port());
+    let few = Trace::of(&vigie, &["--rate", "20", "--service", &service]);
+    let all = Trace::of(&vigie, &["--rate", "0", "--service", &service]);
     let begin = Instant::now();
-    closed_loop(server.address(), 4, 5000, true, |_, i| Shot {
-        handler: "/api/{id}",
-        request: Request::get(format!("/api/{i}")),
+    closed_loop(address, 4, 5000, true, |_, i| Shot {
+        handler: "/burst/{id}",
+        request: Request::get(format!("/burst/{i}")),
         expected: Some(200),
     })
     .unwrap();
     settled_scrape(&vigie, |scrape| {
-        scrape.requests(server.port()).values().sum::<u64>() == 20_001
+        scrape.requests(address.port()).values().sum::<u64>() == 20_001
     });
     let seconds = begin.elapsed().as_secs_f64();
     wait_for(|| few.read("notes").contains(" not shown"));
@@ -370,20 +372,20 @@ fn whoever_vanishes_turns_it_off() {
     let address = server(answer_all);
     let vigie = vigie_alone(&[]);
     let shown = || vigie.scrape().unwrap().sum("vigie_trace_shown_total", &[]);
-    let trace = Trace::of(&vigie, &["--rate", "0"]);
-    send(address, "GET", &["/a", "/b"]);
+    let trace = Trace::of(&vigie, &["--rate", "0", "--handler", "/vanish", "--handler", "/other"]);
+    send(address, "GET", &["/vanish", "/other"]);
     wait_for(|| trace.count(address.port()) == 2);
     trace.process.signal(libc::SIGKILL).unwrap();
     wait_for(|| clients(&vigie) == 0.0);
-    send(address, "GET", &["/a"; 5]);
+    send(address, "GET", &["/vanish"; 5]);
     thread::sleep(Duration::from_millis(500));
     assert_eq!(shown(), 2.0);
     assert_eq!(
         vigie.scrape().unwrap().requests(address.port()).values().sum::<u64>(),
         7
     );
-    let trace = Trace::of(&vigie, &["--rate", "0"]);
-    send(address, "GET", &["/a"; 5]);
+    let trace = Trace::of(&vigie, &["--rate", "0", "--handler", "/vanish", "--handler", "/other"]);
+    send(address, "GET", &["/vanish"; 5]);
     wait_for(|| trace.count(address.port()) == 5);
     assert_eq!(trace.end().summary(), (5, 0));
     assert_eq!((clients(&vigie), shown()), (0.0, 7.0));
@@ -392,16 +394,16 @@ fn whoever_vanishes_turns_it_off() {
 /// A client that does not read holds nobody up.
 #[test]
 fn a_client_that_does_not_read() {
-    let server = nginx(&[], "location /api/ { return 200 \"ok\\n\"; }", 1).unwrap();
+    let server = nginx(&[], "location /lazy/ { return 200 \"ok\\n\"; }", 1).unwrap();
     let vigie = vigie_alone(&[]);
     let mut lazy = TcpStream::connect(vigie.server.address()).unwrap();
-    lazy.write_all(b"GET /-/trace?rate=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    lazy.write_all(b"GET /-/trace?rate=0&handler=/lazy/%7Bid%7D HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     wait_for(|| clients(&vigie) == 1.0);
     let total = 60_000;
     closed_loop(server.address(), 4, total / 4, true, |_, i| Shot {
-        handler: "/api/{id}",
-        request: Request::get(format!("/api/{i}")),
+        handler: "/lazy/{id}",
+        request: Request::get(format!("/lazy/{i}")),
         expected: Some(200),
     })
     .unwrap();
@@ -419,7 +421,7 @@ fn a_client_that_does_not_read() {
     // It can still be read up to the place where the queue was full.
     let mut first = [0; 1000];
     lazy.read_exact(&mut first).unwrap();
-    assert!(String::from_utf8_lossy(&first).contains("\"path\":\"/api/0\""));
+    assert!(String::from_utf8_lossy(&first).contains("\"path\":\"/lazy/0\""));
 }
 
 /// Paths: of requests in pieces, with bodies, pipelined, long, and of a terminal's escapes.
@@ -550,7 +552,7 @@ fn refusals() {
     assert!(!ninth.process.stop().unwrap().success());
     drop(traces);
     wait_for(|| clients(&vigie) == 0.0);
-    assert_eq!(Trace::of(&vigie, &[]).end().summary(), (0, 0));
+    assert_eq!(Trace::of(&vigie, &["--handler", "/nobody"]).end().summary(), (0, 0));
 }
 
 /// A reader that has seen enough ends it quietly.

@@ -262,7 +262,7 @@ impl Routes {
 
     /// The numbers of the routes that are shown as the same handler from now on, with that handler.
     pub fn settled(&self) -> impl Iterator<Item = (usize, &str)> {
-        let routes = self.list.iter().enumerate().skip(ROUTE_OTHER as usize + 1);
+        let routes = self.list.iter().enumerate().skip(ROUTE_UNKNOWN as usize + 1);
         routes.filter_map(|(number, route)| match route.state {
             State::Pending => None,
             State::Named => Some((number, route.handler.as_str())),
