@@ -15,9 +15,10 @@ use aya_ebpf::{
         bpf_skc_to_tcp_sock, bpf_skc_to_unix_sock, bpf_task_pt_regs,
     },
 };
+use vigie_ebpf::traced::KeptPath;
 use vigie_ebpf::types::{Connection, Lost, PREEMPT_DISABLE, PREEMPT_ENABLE, PROCESS_BLOCK, Pieces, SERVICE_UNKNOWN};
 
-use crate::maps::{CONNECTIONS, PIECES, PORTS, PROCESSES, lost};
+use crate::maps::{CONNECTIONS, PATHS, PIECES, PORTS, PROCESSES, lost};
 
 macro_rules! offsets {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -386,6 +387,18 @@ pub fn forget_pieces(sock: *const c_void) {
     let map = core::ptr::from_ref(&PIECES).cast_mut().cast();
     // SAFETY: the helper takes a pointer to the map and any full socket.
     unsafe { bpf_sk_storage_delete(map, sock.cast_mut()) };
+}
+
+/// The path that is kept beside a connection.
+#[inline(always)]
+pub fn kept_path(sock: *const c_void) -> Option<&'static KeptPath> {
+    storage(&PATHS, sock, 0).map(|path| &*path)
+}
+
+/// Where the path of a connection's request is kept, from now on. `None`: there is no memory for it.
+#[inline(always)]
+pub fn keep_path(sock: *const c_void) -> Option<&'static mut KeptPath> {
+    storage(&PATHS, sock, BPF_SK_STORAGE_GET_F_CREATE as u64)
 }
 
 /// The entry of a process in the process table.

@@ -12,6 +12,7 @@
 //! - [`phases`]: where the duration of a request went; [`attribution`]: how that is found, with [`timeline`]: how long a thread waited
 //!   for a CPU, and [`clock`]: when it got one.
 //! - [`trouble`]: what goes wrong on the way to a client.
+//! - [`traced`]: single requests, for whoever asks to see them.
 //! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
@@ -30,5 +31,6 @@ pub mod request;
 pub mod response;
 pub mod step;
 pub mod timeline;
+pub mod traced;
 pub mod trouble;
 pub mod types;

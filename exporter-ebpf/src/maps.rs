@@ -9,6 +9,7 @@ use vigie_ebpf::{
     bytes::BUFFER,
     clock::Offset,
     timeline::Timeline,
+    traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
     types::{
         BOUNDS, CPUS, CachedPath, Connection, FOLLOWED, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, ProcessSums,
         SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
@@ -124,6 +125,42 @@ static LOST_COUNTS: PerCpuArray<u64, LOST> = PerCpuArray::new();
 /// What user space has to hear of, as it happens.
 #[btf_map]
 pub static EVENTS: RingBuf<u64, 1_048_576> = RingBuf::new();
+
+/// Who traces: a bit for each slot. Written by user space.
+#[btf_map]
+pub static TRACING: Array<u32, 1> = Array::new();
+
+/// What each of them asks for.
+#[btf_map]
+pub static WANTED: Array<Wanted, SLOTS> = Array::new();
+
+/// A bit for each route that each of them asks for.
+#[btf_map]
+pub static TRACED_ROUTES: Array<[u64; ROUTES / 64], SLOTS> = Array::new();
+
+/// When each of them can be shown the next request.
+#[btf_map]
+pub static PACES: Array<u64, SLOTS> = Array::new();
+
+/// What each of them asked for, and was not shown.
+#[btf_map]
+pub static UNTOLD: PerCpuArray<Untold, SLOTS> = PerCpuArray::new();
+
+/// The requests that are shown.
+#[btf_map]
+pub static TRACES: RingBuf<TraceEvent, 1_048_576> = RingBuf::new();
+
+/// The path of the request that is answered next, for connections that were read from while somebody traced.
+#[btf_map]
+pub static PATHS: SkStorage<KeptPath> = SkStorage::new();
+
+/// The path of what was received, and of what is answered, on its way from and to there.
+#[btf_map]
+pub static PATHS_AT_HAND: PerCpuArray<KeptPath, 2> = PerCpuArray::new();
+
+/// The request that has just ended, if somebody traces.
+#[btf_map]
+pub static ENDED: PerCpuArray<Ended, 1> = PerCpuArray::new();
 
 /// Counts something that could not be seen, matched or kept.
 #[inline(always)]

@@ -29,6 +29,7 @@ use crate::{
     },
     report::{finish, is_known, meet, show_path, taught},
     thread::{measures_phases, vigie_note_read},
+    trace,
     user_memory::{Message, forget_place},
 };
 
@@ -137,6 +138,7 @@ fn whole_request(sock: *const c_void, connection: &mut Connection, count: u64, f
         start,
     ) {
         vigie_find_route(&mut connection.request);
+        trace::keep(sock, &mut connection.request);
         become_current(connection);
     } else {
         connection.stage = stage::OPAQUE;
@@ -197,6 +199,7 @@ extern "C" fn vigie_introduce(request: *mut Request, port: u32, method: u32, sta
     request.service = service(process);
     request.route = ROUTE_UNKNOWN;
     request.method = method as u8;
+    request.has_path = false;
     if request.service == SERVICE_UNKNOWN {
         meet(process, port as u16, event::PROCESS);
     }
@@ -339,6 +342,7 @@ fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: 
         };
         step += 1;
     }
+    trace::keep_held(sock, connection);
     if connection.stage == stage::OPAQUE {
         forget_pieces(sock);
     } else if at < count {
@@ -437,6 +441,9 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
     if step == Step::Done as u8 {
         if let Some((request, is_current)) = place(connection, pieces) {
             vigie_take_line(request, pieces, connection.port as u32);
+            if is_current {
+                trace::hold_line(request, pieces);
+            }
             settle(connection, is_current);
         }
         connection.reading = reading::FIELDS;
@@ -468,6 +475,9 @@ fn take_scanned(connection: &mut Connection, pieces: &mut Pieces, result: u64, p
         note_read(&mut request.read, start);
         if introduce(request, connection.port, parsed.line.method as u8, start) {
             vigie_find_route(request);
+            if is_current {
+                trace::hold_scanned(request);
+            }
         }
         settle(connection, is_current);
     }

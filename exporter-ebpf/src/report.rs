@@ -14,6 +14,7 @@ use crate::{
     flight::land,
     kernel::{service, set_service},
     maps::{EVENTS, LATENCY_BOUNDS, SERIES, SHAPES, WAITS, add, lost, unattributed},
+    trace,
 };
 
 const NOT_FOUND: u16 = 404;
@@ -27,10 +28,13 @@ pub fn is_known(service: u16) -> bool {
 /// Counts the current request of a connection, which ended at `end`, and makes the connection ready for the next.
 #[inline(always)]
 pub fn finish(connection: &mut Connection, end: u64, status: u16) {
-    vigie_finish(connection, end, status as u32);
+    let turn = vigie_finish(connection, end, status as u32);
+    if turn != 0 {
+        trace::vigie_show(turn);
+    }
 }
 
-/// A function of its own for the verifier's sake, as those in `parsers.rs`.
+/// A function of its own for the verifier's sake, as those in `parsers.rs`. The result is that of [`trace::note`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -> u64 {
@@ -38,21 +42,21 @@ extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -
     let Some(connection) = (unsafe { connection.as_mut() }) else {
         return 0;
     };
-    count(connection, end, status as u16);
-    0
+    count(connection, end, status as u16)
 }
 
 #[inline(always)]
-fn count(connection: &mut Connection, end: u64, status: u16) {
-    file(connection, end, status);
+fn count(connection: &mut Connection, end: u64, status: u16) -> u64 {
+    let turn = file(connection, end, status);
     // From here on the receiving side, on another CPU, may put the next request in its place.
     // SAFETY: a part of the connection. A volatile write is not moved before what stands above.
     unsafe { (&raw mut connection.stage).write_volatile(stage::IDLE) };
+    turn
 }
 
-/// Adds the current request of a connection to its series, or tells user space of it.
+/// Adds the current request of a connection to its series, or tells user space of it. The result is that of [`trace::note`].
 #[inline(always)]
-fn file(connection: &mut Connection, end: u64, status: u16) {
+fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     let is_answered = status != STATUS_ABORTED;
     if connection.answered == 0 {
         let duration = end.saturating_sub(connection.request.start);
@@ -85,7 +89,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) {
         number = service(request.process);
     }
     if number == SERVICE_IGNORED {
-        return;
+        return 0;
     }
     if route == ROUTE_UNKNOWN && is_known(number) {
         route = taught(request.shape, number);
@@ -112,9 +116,11 @@ fn file(connection: &mut Connection, end: u64, status: u16) {
         }
         // SAFETY: the pointer is to this CPU's part of the entry.
         unsafe { (*value).count(bounds, &finished) };
-        return;
+    } else {
+        report(request, &key, &finished);
     }
-    report(request, &key, &finished);
+    // Last: user space finds out the route from what was reported.
+    trace::note(request, &key, &finished)
 }
 
 /// Counts the waits of a request that are above the first bound: before the request itself, so that what user space reads

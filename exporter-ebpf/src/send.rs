@@ -20,6 +20,7 @@ use crate::{
     receive::vigie_take_line,
     report::finish,
     thread::{measures_phases, vigie_note_answer},
+    trace,
     user_memory::{Message, forget_place},
 };
 
@@ -54,6 +55,7 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
     if connection.stage == stage::OPAQUE || !is_new::<AGAIN>(&mut connection.sent_by) {
         return;
     }
+    trace::take_up(sock, connection);
     let count = count as u64;
     let last_send = connection.last_send;
     // SAFETY: the helper has no preconditions.
@@ -354,6 +356,7 @@ pub fn close(sock: *const c_void) {
 /// Nothing more will be sent.
 #[inline(always)]
 fn end(sock: *const c_void, connection: &mut Connection) {
+    trace::take_up(sock, connection);
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     // A head that never ended is no request yet: no server has seen it as one.

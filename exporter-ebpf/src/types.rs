@@ -301,8 +301,10 @@ pub struct Request {
     pub method: u8,
     /// Whether it is counted in the [`ProcessSums`] of its process.
     pub is_summed: bool,
+    /// Whether its path is kept beside the connection, see [`crate::traced`].
+    pub has_path: bool,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// Who read it, and when.
     pub read: Read,
 }

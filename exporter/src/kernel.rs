@@ -7,3 +7,4 @@ pub mod missed;
 pub mod offsets;
 pub mod preemption;
 pub mod process_table;
+pub mod traces;

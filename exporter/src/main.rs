@@ -27,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Watch this host, and serve what is seen to Prometheus.
     Serve(commands::serve::Serve),
+    /// Show single requests as they end.
+    Trace(commands::trace::Trace),
     /// Say whether Vigie can see requests on this host, and what to do if not.
     Doctor(commands::doctor::Doctor),
 }
@@ -34,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(serve) => serve.run().map(|()| true),
+        Command::Trace(trace) => trace.run().map(|()| true),
         Command::Doctor(doctor) => doctor.run(),
     };
     match result {

@@ -3,4 +3,5 @@
 pub mod families;
 mod phases;
 pub mod text;
+pub mod traces;
 pub mod usage;

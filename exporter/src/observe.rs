@@ -1,6 +1,7 @@
 //! From what the kernel side says to measurements: processes become services, paths become routes, maps become counts.
 
 pub mod cgroup;
+pub mod filter;
 pub mod handler;
 pub mod ledger;
 pub mod listeners;
@@ -9,5 +10,7 @@ pub mod process;
 pub mod routes;
 pub mod services;
 pub mod template;
+pub mod traced;
+pub mod tracers;
 pub mod usage;
 pub mod waits;

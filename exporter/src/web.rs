@@ -2,3 +2,4 @@
 
 pub mod pages;
 pub mod server;
+pub mod trace;

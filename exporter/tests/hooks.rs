@@ -35,13 +35,14 @@ type Part = fn(&Vigie);
 #[test]
 fn every_call_is_seen_once_and_at_its_time() {
     let vigie = vigie_alone(&[]);
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("one hook for each probe", hooks),
         ("counts at full speed", full_speed),
         ("every call that reads or writes", calls),
         ("sendfile", files),
         ("ipv6", six),
         ("durations", durations),
+        ("single requests", single_requests),
     ];
     for (name, part) in parts {
         let begin = Instant::now();
@@ -109,6 +110,36 @@ fn full_speed(vigie: &Vigie) {
     assert_eq!((kept.transport_errors(), closed.transport_errors()), (0, 0));
     let expected = counts(&[("/closed", "GET", 200, 200), ("/kept", "GET", 200, 2000)]);
     expect(vigie, address, &expected);
+}
+
+/// Every request is shown, with its path, to whoever asks for it.
+fn single_requests(vigie: &Vigie) {
+    let address = server(answer_all);
+    let mut trace = connect(vigie.server.address());
+    trace
+        .write_all(b"GET /-/trace?rate=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    read_head(&mut trace).unwrap();
+    closed_loop(address, 2, 250, true, |thread, i| Shot {
+        handler: "/shown/{id}",
+        request: Request::get(format!("/shown/{}", thread * 250 + i)),
+        expected: Some(200),
+    })
+    .unwrap();
+    expect(vigie, address, &counts(&[("/shown/{id}", "GET", 200, 500)]));
+    let mut text = Vec::new();
+    let is_all = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        (0..500).all(|i| text.matches(&format!("\"path\":\"/shown/{i}\"")).count() == 1)
+    };
+    while !is_all(&text) {
+        let mut buffer = [0; 65_536];
+        let count = trace.read(&mut buffer).unwrap();
+        assert_ne!(count, 0, "{}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&buffer[..count]);
+    }
+    drop(trace);
+    settled_scrape(vigie, |scrape| scrape.sum("vigie_trace_clients", &[]) == 0.0);
 }
 
 /// Every request of a server is counted.

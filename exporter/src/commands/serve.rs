@@ -18,11 +18,12 @@ use crate::{
     kernel::{
         books::{Books, events},
         load::{Loaded, Settings, load, pid_max},
+        traces::Traces,
     },
     logging::{Format, Level, start},
     metrics::families::Families,
-    observe::ledger::Ledger,
-    web::{pages::Site, server},
+    observe::{ledger::Ledger, tracers::Tracers},
+    web::{pages::Site, server, trace},
 };
 
 /// The flags of `vigie serve`.
@@ -52,7 +53,7 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err("it has to start with '/'".to_owned());
     }
-    if ["/", "/-/healthy", "/-/ready"].contains(&text) {
+    if ["/", "/-/healthy", "/-/ready", trace::PATH].contains(&text) {
         return Err("there is another page at that path".to_owned());
     }
     Ok(text.to_owned())
@@ -112,6 +113,8 @@ impl Serve {
         let ring = events(&mut ebpf)?;
         // A descriptor of its own for waiting, so that the ring buffer itself can be with the ledger.
         let ready = ring.as_fd().try_clone_to_owned().context("cannot wait for events")?;
+        let traces = Traces::open(&mut ebpf)?;
+        let traces_ready = traces.ready()?;
         let books = Books::open(ebpf, config.buckets.nanos(), settings.pid_max, &probes)?;
         let ledger = Ledger::new(books, ring, &config)?;
         release_memory();
@@ -120,11 +123,13 @@ impl Serve {
             telemetry_path: self.telemetry_path,
             ledger: Mutex::new(ledger),
             families,
+            tracers: Mutex::new(Tracers::new(traces)),
         });
         if let Some(logger) = kernel_log {
             tokio::task::spawn_local(follow_kernel_log(logger));
         }
         tokio::task::spawn_local(follow_events(ready, Rc::clone(&site)));
+        tokio::task::spawn_local(trace::follow(traces_ready, Rc::clone(&site)));
         for (listener, address) in listeners {
             info!("listening on http://{address}");
             tokio::task::spawn_local(server::serve(listener, Rc::clone(&site)));
@@ -148,7 +153,7 @@ fn release_memory() {
 }
 
 /// Handles what the kernel side reports, as it does.
-async fn follow_events(ready: std::os::fd::OwnedFd, site: Rc<Site>) {
+pub(super) async fn follow_events(ready: std::os::fd::OwnedFd, site: Rc<Site>) {
     // SAFETY: the descriptor is owned, and so open until the AsyncFd drops it.
     let ready = match unsafe { AsyncFd::register_with_interest(ready, Interest::READABLE) } {
         Ok(ready) => ready,

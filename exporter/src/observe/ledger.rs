@@ -3,6 +3,8 @@
 //! The kernel counts a request if it knows its series, and sends it here otherwise. Here it is counted, and its series is
 //! started in the kernel. So every request is counted once, by one of the two.
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::{Result, ensure};

@@ -29,7 +29,7 @@ const NOT_FOUND: u16 = 404;
 const MAX_ROUTES: usize = 65_536;
 
 /// Whether a status says that there is something at the path: 404 does not, nor does no answer at all.
-fn is_found(status: u16) -> bool {
+pub fn is_found(status: u16) -> bool {
     status != NOT_FOUND && status != STATUS_ABORTED
 }
 
@@ -250,6 +250,29 @@ impl Routes {
             | None => OTHER,
             Some(Route { handler, .. }) => handler,
         }
+    }
+
+    /// The route of a path's shape, if it has one.
+    pub fn known(&self, service: u16, shape: u64) -> Option<u32> {
+        match self.shapes.peek(&(service, shape)) {
+            Some(Known::Route(route)) => Some(*route),
+            Some(Known::Handler(_)) | None => None,
+        }
+    }
+
+    /// The numbers of the routes that are shown as the same handler from now on, with that handler.
+    pub fn settled(&self) -> impl Iterator<Item = (usize, &str)> {
+        let routes = self.list.iter().enumerate().skip(ROUTE_UNKNOWN as usize + 1);
+        routes.filter_map(|(number, route)| match route.state {
+            State::Pending => None,
+            State::Named => Some((number, route.handler.as_str())),
+            State::Capped => Some((number, OTHER)),
+        })
+    }
+
+    /// How many routes there are.
+    pub fn count(&self) -> usize {
+        self.list.len()
     }
 
     /// Whether a route is shown as `none` for the time being.

@@ -12,8 +12,8 @@ use hyper::{
 use log::error;
 
 use crate::{
-    metrics::{families::Families, text},
-    observe::ledger::Ledger,
+    metrics::{families::Families, text, traces},
+    observe::{ledger::Ledger, tracers::Tracers},
 };
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -27,6 +27,8 @@ pub struct Site {
     pub ledger: Mutex<Ledger>,
     /// The families.
     pub families: Families,
+    /// Those who trace.
+    pub tracers: Mutex<Tracers>,
 }
 
 fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -82,7 +84,11 @@ impl Site {
                 );
             }
         };
-        let text = text::encode(&self.families.collect(&snapshot));
+        let mut families = self.families.collect(&snapshot);
+        if let Ok(tracers) = self.tracers.lock() {
+            families.extend(traces::families(&tracers.totals()));
+        }
+        let text = text::encode(&families);
         let kind = HeaderValue::from_static(text::CONTENT_TYPE);
         if accepts_gzip(request)
             && let Ok(zipped) = gzip(text.as_bytes())

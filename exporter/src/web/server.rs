@@ -3,12 +3,13 @@
 use std::{convert::Infallible, net::SocketAddr, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use http_body_util::Either;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use log::{debug, warn};
 use tokio::net::TcpListener;
 
-use super::pages::Site;
+use super::{pages::Site, trace};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ pub async fn listen(address: &str) -> Result<(TcpListener, SocketAddr)> {
 /// Serves the site on a listener, for ever.
 pub async fn serve(listener: TcpListener, site: Rc<Site>) {
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: they come back.
                 warn!("cannot accept a connection: {error}");
@@ -50,7 +51,8 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>) {
         let site = Rc::clone(&site);
         tokio::task::spawn_local(async move {
             let service = service_fn(|request| {
-                let response = site.answer(&request);
+                let response =
+                    trace::answer(&site, &request, peer).unwrap_or_else(|| site.answer(&request).map(Either::Left));
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut builder = http1::Builder::new();

@@ -32,7 +32,7 @@ pub const BUILD: [Need; 1] = [Need {
 }];
 
 /// For the tests and the demo, besides.
-pub const BASE: [Need; 2] = [
+pub const BASE: [Need; 3] = [
     Need {
         name: "nginx",
         packages: &["nginx-light"],
@@ -42,6 +42,11 @@ pub const BASE: [Need; 2] = [
         name: "python3 with venv",
         packages: &["python3", "python3-venv"],
         is_there: has_python,
+    },
+    Need {
+        name: "tmux (a terminal to test in)",
+        packages: &["tmux"],
+        is_there: || paths::find_program("tmux").is_some(),
     },
 ];
 
