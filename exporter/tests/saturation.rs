@@ -435,8 +435,6 @@ def serve(listener):
     while True:
         connection, _ = listener.accept()
         kept.append(connection)
-def handle(connection):
-    pass
 first, second = listen(), listen()
 threading.Thread(target=serve, args=(first,), daemon=True).start()
 serve(second)

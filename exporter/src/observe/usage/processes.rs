@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat},
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, StatxFlags, openat, statat, statx},
     process::{Resource, getrlimit, setrlimit},
 };
 
@@ -259,7 +259,7 @@ fn parse_io(text: &str) -> Option<Io> {
 /// How many threads a process has: the directory of its threads has a link for each, and two of its own
 /// (`proc_task_getattr()` in the kernel).
 fn threads(directory: &OwnedFd) -> u64 {
-    let links = statat(directory, "task", AtFlags::empty()).map_or(0, |stat| stat.st_nlink);
+    let links = statx(directory, "task", AtFlags::empty(), StatxFlags::NLINK).map_or(0, |stat| stat.stx_nlink);
     u64::from(links).saturating_sub(2)
 }
 
