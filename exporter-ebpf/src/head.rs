@@ -27,6 +27,25 @@ pub struct Framing {
     pub expects: u64,
 }
 
+// === impl Framing ===
+
+impl Framing {
+    /// Starts over. Each member on its own: as a whole it would be a loop over bytes, for every request.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        let Self {
+            length,
+            has_length,
+            chunked,
+            expects,
+        } = self;
+        for member in [length, has_length, chunked, expects] {
+            // SAFETY: a reference is valid to write. The compiler does not put volatile writes together.
+            unsafe { core::ptr::from_mut(member).write_volatile(0) };
+        }
+    }
+}
+
 /// What a head says.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -63,6 +63,8 @@ offsets! {
     TASK_RUN_DELAY,
     /// `struct task_struct`: `sched_info.last_arrival`, when the thread got its CPU, by the clock of the run queues.
     TASK_ARRIVED,
+    /// `struct task_struct`: `sched_info.pcount`, how often the thread has got a CPU.
+    TASK_RUNS,
     /// `struct task_struct`: `start_time`, the monotonic time of its birth.
     TASK_START,
     /// `struct task_struct`: `signal`, what the threads of a process share.

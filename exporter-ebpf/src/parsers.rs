@@ -55,7 +55,7 @@ pub extern "C" fn vigie_scan_request(length: u64, seed: u64) -> u64 {
     // SAFETY: this CPU's element, of which only the receiving programs use these parts.
     let parsed = unsafe { &mut *parsed };
     parsed.line = line;
-    parsed.framing = Framing::default();
+    parsed.framing.clear();
     stop(head::scan::<LINES>(
         buffer,
         &mut parsed.framing,

@@ -12,12 +12,15 @@
 use core::ffi::c_void;
 
 use aya_ebpf::Global;
-use vigie_ebpf::types::{Lost, THREADS, ThreadBooks, WAIT_BOUNDS, WAIT_BOUNDS_NS, bucket, habit};
+use vigie_ebpf::{
+    timeline::Mark,
+    types::{Lost, THREADS, ThreadBooks, WAIT_BOUNDS, WAIT_BOUNDS_NS, bucket, habit},
+};
 
 use crate::{
     kernel::{
-        TASK_CPU, TASK_NIVCSW, TASK_NVCSW, TASK_ON_RQ, TASK_PID, TASK_RUN_DELAY, TASK_RUNTIME, TASK_STATE, TASK_TGID,
-        load, service,
+        TASK_CPU, TASK_NIVCSW, TASK_NVCSW, TASK_ON_RQ, TASK_PID, TASK_RUN_DELAY, TASK_RUNS, TASK_RUNTIME, TASK_STATE,
+        TASK_TGID, load, service,
     },
     maps::{RUNNABLE, SCHED, THREAD_BOOKS, add, lost},
     report::is_known,
@@ -67,10 +70,10 @@ pub fn began(thread: u32, is_same_process: bool) {
                 habits,
                 ..ThreadBooks::default()
             };
+            if measures_phases() {
+                (*place).youngest.time = inherit(thread, is_same_process);
+            }
         }
-    }
-    if measures_phases() {
-        inherit(thread, is_same_process);
     }
 }
 
@@ -99,13 +102,15 @@ pub fn left(task: *const c_void) {
     if !is_known(number) {
         return;
     }
-    // SAFETY: the members are of type `u64`, `unsigned long long`, `unsigned long` (twice), `pid_t`.
+    // SAFETY: the members are of type `u64`, `unsigned long long`, `unsigned long` (three times), `pid_t`.
     let now = unsafe {
         ThreadBooks {
             cpu: load(task, &TASK_RUNTIME),
             wait: load(task, &TASK_RUN_DELAY),
             voluntary: load(task, &TASK_NVCSW),
             involuntary: load(task, &TASK_NIVCSW),
+            runs: load(task, &TASK_RUNS),
+            youngest: Mark::default(),
             thread: load(task, &TASK_PID),
             habits: 0,
         }
@@ -115,14 +120,21 @@ pub fn left(task: *const c_void) {
     };
     // SAFETY: the map's element. A thread leaves one CPU at a time.
     let last = unsafe { *place };
-    let habits = if last.thread == now.thread { last.habits } else { 0 };
-    // SAFETY: as above.
-    unsafe { *place = ThreadBooks { habits, ..now } };
     if last.thread != now.thread {
         if last.thread != 0 {
             lost(Lost::ThreadCollision);
         }
+        // SAFETY: as above.
+        unsafe { *place = now };
         return;
+    }
+    // SAFETY: as above. The rest is the thread's own.
+    unsafe {
+        (*place).cpu = now.cpu;
+        (*place).wait = now.wait;
+        (*place).voluntary = now.voluntary;
+        (*place).involuntary = now.involuntary;
+        (*place).runs = now.runs;
     }
     if now.cpu < last.cpu || now.wait < last.wait {
         return;
@@ -134,7 +146,7 @@ pub fn left(task: *const c_void) {
         unsafe {
             add(&raw mut (*sums).cpu, ran);
             add(&raw mut (*sums).wait, waited);
-            if habits & habit::READS == 0 {
+            if last.habits & habit::READS == 0 {
                 add(&raw mut (*sums).helpers, ran + waited);
             }
         }

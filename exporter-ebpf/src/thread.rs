@@ -1,7 +1,7 @@
 //! What the current thread, and its process, did until now.
 //!
 //! How long a thread ran and waited is in its own books, but for the stint that it is in. The scheduler's program keeps the books as of
-//! when the thread last left a CPU ([`crate::schedule`]); if it has not left one since, as its switch counts say, then
+//! when the thread last left a CPU ([`crate::schedule`]); if it has not left one since, as the number of its runs says, then
 //! the stint began at `sched_info.last_arrival`. That is by the clock of the run queues, whose distance from the
 //! monotonic clock no program knows; in the difference of two moments it cancels out.
 //!
@@ -16,14 +16,13 @@ use aya_ebpf::{
 };
 use vigie_ebpf::{
     attribution::{Moment, attribute, knowledge},
-    timeline::{LastWait, Mark, Timeline},
+    timeline::{LastWait, Mark, PERIOD, Timeline},
     types::{Connection, FOLLOWED, ProcessSums, Read, habit},
 };
 
 use crate::{
     kernel::{
-        SIGNAL_THREADS, TASK_ARRIVED, TASK_NIVCSW, TASK_NVCSW, TASK_PID, TASK_RUN_DELAY, TASK_SIGNAL, TASK_START,
-        TASK_TGID, load,
+        SIGNAL_THREADS, TASK_ARRIVED, TASK_PID, TASK_RUN_DELAY, TASK_RUNS, TASK_SIGNAL, TASK_START, TASK_TGID, load,
     },
     maps::{CLOCK, MOMENTS, PROCESS_SUMS, TIMELINES, add},
     schedule::place,
@@ -120,15 +119,14 @@ fn own_timeline(thread: u32) -> Option<&'static mut Timeline> {
 #[inline(always)]
 fn observe(moment: &mut Moment, time: u64, reads: bool) -> Option<LastWait> {
     let task = current();
-    // SAFETY: the members are of type `pid_t` (twice), `unsigned long long` (twice), `unsigned long` (twice).
-    let (thread, process, wait, arrived, voluntary, involuntary): (u32, u32, u64, u64, u64, u64) = unsafe {
+    // SAFETY: the members are of type `pid_t` (twice), `unsigned long long` (twice), `unsigned long`.
+    let (thread, process, wait, arrived, runs): (u32, u32, u64, u64, u64) = unsafe {
         (
             load(task, &TASK_PID),
             load(task, &TASK_TGID),
             load(task, &TASK_RUN_DELAY),
             load(task, &TASK_ARRIVED),
-            load(task, &TASK_NVCSW),
-            load(task, &TASK_NIVCSW),
+            load(task, &TASK_RUNS),
         )
     };
     moment.time = time;
@@ -141,7 +139,8 @@ fn observe(moment: &mut Moment, time: u64, reads: bool) -> Option<LastWait> {
     if books.thread != thread {
         return None;
     }
-    if books.voluntary != voluntary || books.involuntary != involuntary {
+    // It has got a CPU once since its last departure that was seen.
+    if runs.wrapping_sub(books.runs) != 1 {
         return None;
     }
     let stint = time.wrapping_sub(arrived);
@@ -198,17 +197,70 @@ pub extern "C" fn vigie_note_read(read: *mut Read, start: u64) -> u64 {
     // SAFETY: the helper has no preconditions.
     let time = unsafe { bpf_ktime_get_ns() };
     let last = translate(observe(&mut read.moment, time, true), time);
-    let now = Mark {
-        time,
-        wait: read.moment.wait,
-    };
-    let Some(timeline) = own_timeline(read.moment.thread) else {
+    if let Some(certain) = last.and_then(|last| last.since(start)) {
+        read.waited.certain = certain;
+        read.waited.unsure = 0;
+    } else {
+        let LastWait { end, length } = last.unwrap_or_default();
+        vigie_look_back(read, start, end, length);
+    }
+    remember(read.moment.thread, time, read.moment.wait);
+    0
+}
+
+/// Finds how long the reader of a request has waited for a CPU since the request became readable at `start`, where its last wait,
+/// of this `length` up to `end` (0: it is not known), does not tell.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_look_back(read: *mut Read, start: u64, end: u64, length: u64) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    let Some(read) = (unsafe { read.as_mut() }) else {
         return 0;
     };
+    let Moment { time, wait, thread, .. } = read.moment;
+    let Some(timeline) = own_timeline(thread) else {
+        return 0;
+    };
+    let last = if end == 0 { None } else { Some(LastWait { end, length }) };
     // SAFETY: the member is of type `u64`.
     let born: u64 = unsafe { load(current(), &TASK_START) };
-    read.waited = timeline.waited(start, now, last, born);
-    timeline.note(now);
+    read.waited = timeline.waited(start, Mark { time, wait }, last, youngest(thread), born);
+    0
+}
+
+/// How long a thread had waited lately, if that is known.
+#[inline(always)]
+fn youngest(thread: u32) -> Mark {
+    match place(thread) {
+        // SAFETY: the map's element.
+        Some(place) if unsafe { (*place).thread } == thread => unsafe { (*place).youngest },
+        _ => Mark::default(),
+    }
+}
+
+/// Writes down how long the current thread has waited by now, if it is some time ago that this was done.
+#[inline(always)]
+fn remember(thread: u32, time: u64, wait: u64) {
+    let Some(place) = place(thread) else {
+        return;
+    };
+    // SAFETY: the map's element.
+    unsafe {
+        if (*place).thread == thread && time.wrapping_sub((*place).youngest.time) >= PERIOD {
+            vigie_remember(thread, time);
+            (*place).youngest.time = time;
+            (*place).youngest.wait = wait;
+        }
+    }
+}
+
+/// Makes room for another value in the past of a thread, at this time.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_remember(thread: u32, time: u64) -> u64 {
+    if let Some(timeline) = own_timeline(thread) {
+        timeline.note(youngest(thread), time);
+    }
     0
 }
 
@@ -245,23 +297,18 @@ pub extern "C" fn vigie_note_answer(connection: *mut Connection, sending: u64) -
     connection.unsure = unsure;
     connection.reason = reason as u8;
     connection.answered = time;
-    if let Some(timeline) = own_timeline(answer.thread) {
-        timeline.note(Mark {
-            time,
-            wait: answer.wait,
-        });
-    }
+    remember(answer.thread, time, answer.wait);
     0
 }
 
-/// The current thread makes another one, `child`: in its process, or in one of its own.
+/// The current thread makes another one, `child`: in its process, or in one of its own. Says from when on its past is its own, or 0.
 #[inline(always)]
-pub fn inherit(child: u32, is_same_process: bool) {
+pub fn inherit(child: u32, is_same_process: bool) -> u64 {
     // SAFETY: the helper has no preconditions.
     let time = unsafe { bpf_ktime_get_ns() };
     // SAFETY: this CPU's element, which only this program uses.
     let Some(moment) = (unsafe { MOMENTS.get_ptr_mut(1).and_then(|moment| moment.as_mut()) }) else {
-        return;
+        return 0;
     };
     if is_same_process {
         // SAFETY: the member is of type `pid_t`.
@@ -269,7 +316,7 @@ pub fn inherit(child: u32, is_same_process: bool) {
     }
     let last = translate(observe(moment, time, false), time);
     let (Some(own), Some(place)) = (own_timeline(moment.thread), timeline(child)) else {
-        return;
+        return 0;
     };
     let now = Mark {
         time,
@@ -278,9 +325,10 @@ pub fn inherit(child: u32, is_same_process: bool) {
     // SAFETY: the member is of type `u64`.
     let born: u64 = unsafe { load(current(), &TASK_START) };
     // SAFETY: the map's element. The child has not run yet.
-    unsafe { *place = Timeline::of_child(own, child, now, last, born) };
+    unsafe { *place = Timeline::of_child(own, child, now, last, youngest(moment.thread), born) };
     // A thread that only makes others for what it accepts has no other moments to be remembered.
-    own.note(now);
+    remember(moment.thread, time, moment.wait);
+    time
 }
 
 /// A request begins: says whether its process counts it, and writes down how many have begun there.

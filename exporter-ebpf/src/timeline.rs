@@ -8,10 +8,10 @@
 //!
 //! Waits are sums from an origin of their own, and wrap.
 
-/// How many earlier values are kept.
-pub const MARKS: usize = 12;
-/// The distance of the first two of them, in nanoseconds; that of the others doubles from one to the next.
-const PERIOD: u64 = 1_000_000;
+/// How many earlier values are kept, beside the youngest.
+pub const MARKS: usize = 11;
+/// How old the youngest value is before another takes its place, in nanoseconds. The age doubles from one to the next.
+pub const PERIOD: u64 = 1_000_000;
 
 /// How long a thread had waited for a CPU at a moment.
 #[repr(C)]
@@ -42,7 +42,8 @@ pub struct Waited {
     pub unsure: u64,
 }
 
-/// The earlier values of one thread, the youngest first. Those that were never set have the time 0.
+/// The earlier values of one thread, the younger ones first; the youngest is kept elsewhere, where it costs less. Those that
+/// were never set have the time 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
@@ -86,17 +87,34 @@ impl Walk {
     }
 }
 
+// === impl LastWait ===
+
+impl LastWait {
+    /// How much of the time from `start` on the thread has waited, if its last wait tells: it began before, or ended before.
+    #[inline(always)]
+    pub fn since(&self, start: u64) -> Option<u64> {
+        let Self { end, length } = *self;
+        if end <= start {
+            Some(0)
+        } else if end.wrapping_sub(length) <= start {
+            Some(end - start)
+        } else {
+            None
+        }
+    }
+}
+
 // === impl Timeline ===
 
 impl Timeline {
-    /// Notes a value.
+    /// Another value takes the place of the youngest one, at the time `now`.
     #[inline(always)]
-    pub fn note(&mut self, now: Mark) {
-        let mut carried = now;
+    pub fn note(&mut self, youngest: Mark, now: u64) {
+        let mut carried = youngest;
         let mut i = 0;
         while i < MARKS {
             let old = self.marks[i];
-            if now.time.wrapping_sub(old.time) < PERIOD << i {
+            if now.wrapping_sub(old.time) < PERIOD << (i + 1) {
                 break;
             }
             self.marks[i] = carried;
@@ -105,9 +123,10 @@ impl Timeline {
         }
     }
 
-    /// How long the thread has waited between `start` and `now`. It began at `born`, with no wait behind it.
+    /// How long the thread has waited between `start` and `now`. Its youngest value is `youngest`; it began at `born`, with no
+    /// wait behind it.
     #[inline(always)]
-    pub fn waited(&self, start: u64, now: Mark, last: Option<LastWait>, born: u64) -> Waited {
+    pub fn waited(&self, start: u64, now: Mark, last: Option<LastWait>, youngest: Mark, born: u64) -> Waited {
         let mut walk = Walk {
             start,
             younger: now,
@@ -129,6 +148,9 @@ impl Timeline {
                 return walk.waited;
             }
         }
+        if youngest.time != 0 && walk.back_to(youngest) {
+            return walk.waited;
+        }
         let mut i = 0;
         while i < MARKS {
             let mark = self.marks[i];
@@ -140,7 +162,7 @@ impl Timeline {
             }
             i += 1;
         }
-        if i == 0 {
+        if i == 0 && youngest.time == 0 {
             // Nothing is known of it but its birth. Before that it did not wait.
             if born > start {
                 walk.waited.certain += walk.younger.wait;
@@ -154,27 +176,33 @@ impl Timeline {
         walk.waited
     }
 
-    /// What a thread that begins now knows of the past: that of the thread that made it, `parent`.
+    /// What a thread that begins now knows of the past: that of the thread that made it, `parent`, whose youngest value is
+    /// `youngest`. The youngest value of the new one is the time `now.time`, with no wait.
     #[inline(always)]
-    pub fn of_child(parent: &Self, thread: u32, now: Mark, last: Option<LastWait>, born: u64) -> Self {
+    pub fn of_child(parent: &Self, thread: u32, now: Mark, last: Option<LastWait>, youngest: Mark, born: u64) -> Self {
         let mut child = Self {
             thread,
             ..Self::default()
         };
-        let mut i = 1;
-        child.marks[0] = Mark {
-            time: now.time,
-            wait: 0,
-        };
+        let mut i = 0;
+        let mut oldest = now.time;
         if let Some(LastWait { end, length }) = last {
-            child.marks[1] = Mark { time: end, wait: 0 };
-            child.marks[2] = Mark {
-                time: end.wrapping_sub(length),
+            child.marks[0] = Mark { time: end, wait: 0 };
+            oldest = end.wrapping_sub(length);
+            child.marks[1] = Mark {
+                time: oldest,
                 wait: 0u64.wrapping_sub(length),
             };
-            i = 3;
+            i = 2;
         }
-        let oldest = child.marks[i - 1].time;
+        let has_marks = youngest.time != 0;
+        if has_marks && youngest.time < oldest {
+            child.marks[i] = Mark {
+                time: youngest.time,
+                wait: youngest.wait.wrapping_sub(now.wait),
+            };
+            i += 1;
+        }
         let mut j = 0;
         while j < MARKS && i < MARKS {
             let mark = parent.marks[j];
@@ -187,7 +215,7 @@ impl Timeline {
             }
             j += 1;
         }
-        if i < MARKS && parent.marks[0].time == 0 {
+        if i < MARKS && !has_marks {
             child.marks[i] = Mark {
                 time: born,
                 wait: 0u64.wrapping_sub(now.wait),
@@ -213,78 +241,99 @@ mod tests {
         Waited { certain, unsure }
     }
 
+    /// A thread, as the kernel side keeps it.
+    #[derive(Debug, Default)]
+    struct Thread {
+        youngest: Mark,
+        timeline: Timeline,
+    }
+
+    impl Thread {
+        fn note(&mut self, now: Mark) {
+            if now.time - self.youngest.time >= PERIOD {
+                self.timeline.note(self.youngest, now.time);
+                self.youngest = now;
+            }
+        }
+
+        fn waited(&self, start: u64, now: Mark, last: Option<LastWait>, born: u64) -> Waited {
+            let found = self.timeline.waited(start, now, last, self.youngest, born);
+            if let Some(certain) = last.and_then(|last| last.since(start)) {
+                assert_eq!(found, waited(certain, 0));
+            }
+            found
+        }
+    }
+
     #[test]
     fn a_thread_that_was_woken_by_the_request() {
-        let mut timeline = Timeline::default();
-        timeline.note(mark(100 * MS, 7 * MS));
+        let mut thread = Thread::default();
+        thread.note(mark(100 * MS, 7 * MS));
         let last = Some(LastWait {
             end: 209 * MS,
             length: 9 * MS,
         });
+        let since = |start| thread.waited(start, mark(210 * MS, 16 * MS), last, 0);
         // It slept, and waited from the moment on at which the request came.
-        assert_eq!(
-            timeline.waited(200 * MS, mark(210 * MS, 16 * MS), last, 0),
-            waited(9 * MS, 0)
-        );
+        assert_eq!(since(200 * MS), waited(9 * MS, 0));
         // The request came in the middle of a wait.
-        assert_eq!(
-            timeline.waited(205 * MS, mark(210 * MS, 16 * MS), last, 0),
-            waited(4 * MS, 0)
-        );
+        assert_eq!(since(205 * MS), waited(4 * MS, 0));
         // It ran when the request came.
-        assert_eq!(
-            timeline.waited(209 * MS + 1, mark(210 * MS, 16 * MS), last, 0),
-            waited(0, 0)
-        );
+        assert_eq!(since(209 * MS + 1), waited(0, 0));
     }
 
     #[test]
     fn a_thread_that_was_busy_meanwhile() {
-        let mut timeline = Timeline::default();
+        let mut thread = Thread::default();
         for (time, wait) in [(10, 0), (12, 0), (14, 1), (20, 4)] {
-            timeline.note(mark(time * MS, wait * MS));
+            thread.note(mark(time * MS, wait * MS));
         }
         // From 13 on: 3 after 14, and of the one between 12 and 14 at least nothing, at most all.
         assert_eq!(
-            timeline.waited(13 * MS, mark(30 * MS, 9 * MS), None, 0),
+            thread.waited(13 * MS, mark(30 * MS, 9 * MS), None, 0),
             waited(8 * MS, MS)
         );
         assert_eq!(
-            timeline.waited(5 * MS, mark(30 * MS, 9 * MS), None, 0),
+            thread.waited(5 * MS, mark(30 * MS, 9 * MS), None, 0),
             waited(9 * MS, 5 * MS)
         );
     }
 
     #[test]
     fn a_new_thread_had_no_wait_before_it_was_there() {
-        let timeline = Timeline::default();
+        let thread = Thread::default();
         assert_eq!(
-            timeline.waited(10 * MS, mark(30 * MS, 9 * MS), None, 20 * MS),
+            thread.waited(10 * MS, mark(30 * MS, 9 * MS), None, 20 * MS),
             waited(9 * MS, 0)
         );
         assert_eq!(
-            timeline.waited(22 * MS, mark(30 * MS, 9 * MS), None, 20 * MS),
+            thread.waited(22 * MS, mark(30 * MS, 9 * MS), None, 20 * MS),
             waited(7 * MS, MS)
         );
     }
 
     #[test]
     fn a_thread_inherits_what_its_maker_has_waited() {
-        let mut parent = Timeline::default();
+        let mut parent = Thread::default();
         parent.note(mark(50 * MS, 100 * MS));
         let last = Some(LastWait {
             end: 99 * MS,
             length: 9 * MS,
         });
-        let child = Timeline::of_child(&parent, 5, mark(100 * MS, 120 * MS), last, 0);
-        assert_eq!(child.thread, 5);
+        let now = mark(100 * MS, 120 * MS);
+        let timeline = Timeline::of_child(&parent.timeline, 5, now, last, parent.youngest, 0);
+        assert_eq!(timeline.thread, 5);
+        let child = Thread {
+            youngest: mark(100 * MS, 0),
+            timeline,
+        };
         // 9 of its maker's last wait, and 4 of its own.
         assert_eq!(
             child.waited(85 * MS, mark(110 * MS, 4 * MS), None, 100 * MS),
             waited(13 * MS, 5 * MS)
         );
-        let child = Timeline::of_child(&Timeline::default(), 5, mark(100 * MS, 120 * MS), None, 90 * MS);
-        assert_eq!(child.marks[1], mark(90 * MS, 0u64.wrapping_sub(120 * MS)));
+        let orphan = Timeline::of_child(&Timeline::default(), 5, now, None, Mark::default(), 90 * MS);
+        assert_eq!(orphan.marks[0], mark(90 * MS, 0u64.wrapping_sub(120 * MS)));
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -303,7 +352,7 @@ mod tests {
             start in 0u64..1_000_000_000,
             knows_last: bool,
         ) {
-            let mut timeline = Timeline::default();
+            let mut thread = Thread::default();
             let (mut time, mut wait) = (1_000u64, 0u64);
             let born = time;
             let mut waits: Vec<(u64, u64)> = Vec::new();
@@ -320,7 +369,7 @@ mod tests {
                     Does::Run => {
                         time += length;
                         if *is_noted {
-                            timeline.note(mark(time, wait));
+                            thread.note(mark(time, wait));
                         }
                     }
                     Does::Sleep => time += length,
@@ -328,7 +377,7 @@ mod tests {
             }
             time += 1;
             let start = born + start % (time - born);
-            let found = timeline.waited(start, mark(time, wait), last.filter(|_| knows_last), born);
+            let found = thread.waited(start, mark(time, wait), last.filter(|_| knows_last), born);
             let truth: u64 = waits.iter().map(|(from, to)| to.saturating_sub((*from).max(start))).sum();
             prop_assert!(found.certain <= truth, "{found:?} {truth}");
             prop_assert!(truth <= found.certain + found.unsure, "{found:?} {truth}");
@@ -338,13 +387,14 @@ mod tests {
         /// The marks stay in order, the youngest first, and reach back.
         #[test]
         fn marks_are_in_order(steps in prop::collection::vec(1u64..5_000_000, 1..200)) {
-            let mut timeline = Timeline::default();
+            let mut thread = Thread::default();
             let mut time = 1;
             for step in steps {
                 time += step;
-                timeline.note(mark(time, time / 2));
-                for pair in timeline.marks.windows(2) {
-                    prop_assert!(pair[0].time > pair[1].time || pair[1].time == 0, "{timeline:?}");
+                thread.note(mark(time, time / 2));
+                let marks = [&[thread.youngest][..], &thread.timeline.marks].concat();
+                for pair in marks.windows(2) {
+                    prop_assert!(pair[0].time > pair[1].time || pair[1].time == 0, "{thread:?}");
                 }
             }
         }

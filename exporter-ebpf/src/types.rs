@@ -11,7 +11,7 @@ use crate::{
     path::Shape,
     phases::Phases,
     request,
-    timeline::Waited,
+    timeline::{Mark, Waited},
 };
 
 /// How many bounds a latency histogram may have; the bucket for everything above the last comes on top.
@@ -168,14 +168,20 @@ pub struct SchedValue {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThreadBooks {
+    // A map's first element lies 8 bytes before a cache line of 64: what comes first is not needed for a request, and the rest
+    // is in one line.
+    /// Its `nivcsw`.
+    pub involuntary: u64,
+    /// Its `nvcsw`.
+    pub voluntary: u64,
     /// Its `se.sum_exec_runtime`.
     pub cpu: u64,
     /// Its `sched_info.run_delay`.
     pub wait: u64,
-    /// Its `nvcsw`.
-    pub voluntary: u64,
-    /// Its `nivcsw`.
-    pub involuntary: u64,
+    /// Its `sched_info.pcount`: how often it has got a CPU.
+    pub runs: u64,
+    /// How long it had waited for a CPU lately: not when it left one, but when it read or answered a request.
+    pub youngest: Mark,
     /// Its thread id, or 0: nobody's.
     pub thread: u32,
     /// Bits of [`habit`].
@@ -216,7 +222,7 @@ pub struct ProcessSums {
 }
 
 /// How many processes' [`ProcessSums`] are kept, and how many threads' timelines: a power of two.
-pub const FOLLOWED: usize = 4096;
+pub const FOLLOWED: usize = 2048;
 
 /// How many bounds the histograms of a request's waits have.
 pub const PHASE_BOUNDS: usize = 10;

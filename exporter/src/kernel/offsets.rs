@@ -22,7 +22,7 @@ pub const PHASES: &str = "phases";
 const OF_PHASES: Option<&str> = Some(PHASES);
 const RETRANSMIT: Option<&str> = Some("retransmit");
 
-const MEMBERS: [Member; 26] = [
+const MEMBERS: [Member; 27] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", &[2], None),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", &[1], None),
     ("SOCK_FAMILY", "sock", "__sk_common.skc_family", &[2], None),
@@ -41,6 +41,7 @@ const MEMBERS: [Member; 26] = [
         &[8],
         OF_PHASES,
     ),
+    ("TASK_RUNS", "task_struct", "sched_info.pcount", &[8], SWITCH),
     ("TASK_START", "task_struct", "start_time", &[8], OF_PHASES),
     ("TASK_SIGNAL", "task_struct", "signal", &[8], OF_PHASES),
     ("SIGNAL_THREADS", "signal_struct", "nr_threads", &[4], OF_PHASES),
