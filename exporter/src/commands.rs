@@ -1,4 +1,6 @@
 //! The subcommands, a file for each.
 
 pub mod doctor;
+pub mod report;
 pub mod serve;
+pub mod top;
