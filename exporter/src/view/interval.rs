@@ -269,7 +269,7 @@ impl Service {
 
 impl Host {
     /// The share of all CPUs' time that a set of modes had; `None` if Vigie does not say.
-    fn share(&self, is_counted: impl Fn(&str) -> bool) -> Option<f64> {
+    pub fn share(&self, is_counted: impl Fn(&str) -> bool) -> Option<f64> {
         let modes = || self.cpus.values().flatten();
         let all: f64 = modes().map(|(_, seconds)| seconds).sum();
         let counted: f64 = modes()

@@ -30,6 +30,15 @@ pub fn count(value: f64) -> String {
     }
 }
 
+/// A whole number in at most four letters: `0`, `1234`, `12k`.
+pub fn whole(value: f64) -> String {
+    match value {
+        _ if value < 9_999.5 => format!("{value:.0}"),
+        _ if value < 999_500.0 => format!("{:.0}k", value / 1e3),
+        _ => format!("{:.0}M", value / 1e6),
+    }
+}
+
 /// A duration: `85µs`, `1.2ms`, `3.45s`, `120s`.
 pub fn duration(seconds: f64) -> String {
     match seconds {
@@ -80,7 +89,9 @@ mod tests {
 
     #[test]
     fn numbers() {
-        let counts = [0.0, 0.001, 0.25, 1.0, 9.996, 12.34, 999.4, 999.6, 99_999.0, 100_000.0, 2.5e6];
+        let counts = [
+            0.0, 0.001, 0.25, 1.0, 9.996, 12.34, 999.4, 999.6, 99_999.0, 100_000.0, 2.5e6,
+        ];
         assert_eq!(
             counts.map(count),
             [
@@ -105,6 +116,7 @@ mod tests {
             for text in [count(value), duration(value.min(3.6e6)), percent(value.min(1.0))] {
                 assert!(text.chars().count() <= 6, "{text}");
             }
+            assert!(whole(value).chars().count() <= 4);
             value *= 1.07;
         }
     }

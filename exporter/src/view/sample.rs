@@ -67,10 +67,7 @@ mod tests {
     fn lines_are_cut() {
         assert_eq!(cut("a 1"), Some(("a", 1.0)));
         assert_eq!(cut("a{b=\"c d\"} 1.5e3"), Some(("a{b=\"c d\"}", 1500.0)));
-        assert_eq!(
-            cut("a{le=\"+Inf\"} +Inf"),
-            Some(("a{le=\"+Inf\"}", f64::INFINITY))
-        );
+        assert_eq!(cut("a{le=\"+Inf\"} +Inf"), Some(("a{le=\"+Inf\"}", f64::INFINITY)));
         for line in ["", "# TYPE a counter", "# HELP a 1", "a", "a b"] {
             assert_eq!(cut(line), None, "{line}");
         }

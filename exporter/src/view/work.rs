@@ -54,7 +54,10 @@ impl Work {
 
     /// Requests that were answered.
     pub fn answered(&self) -> f64 {
-        self.statuses.values().map(|answers| answers.count).fold(0.0, |a, b| a + b)
+        self.statuses
+            .values()
+            .map(|answers| answers.count)
+            .fold(0.0, |a, b| a + b)
     }
 
     /// All requests that ended, aborted ones too.

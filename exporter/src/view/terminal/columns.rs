@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::rows::{Row, Target};
 use crate::view::{
     interval::Service,
-    number::{NOTHING, count, duration, or_nothing, percent, quantile},
+    number::{NOTHING, count, duration, or_nothing, percent, quantile, whole},
 };
 
 /// The narrowest useful name.
@@ -116,8 +116,8 @@ impl Column {
     fn width(self) -> u16 {
         match self {
             Self::Name => NARROW_NAME,
-            Self::Phases => 10,
-            Self::InFlight | Self::Backlog => 5,
+            Self::Phases => 8,
+            Self::InFlight | Self::Backlog => 4,
             Self::Total => 7,
             _ => 6,
         }
@@ -132,7 +132,7 @@ impl Column {
     pub fn text(self, row: &Row) -> String {
         let rate = |count_: f64| count(count_ / row.seconds);
         let of_service = |value: fn(&Service) -> Option<f64>| match &row.service {
-            Some(service) => or_nothing(value(service), count),
+            Some(service) => or_nothing(value(service), whole),
             None => String::new(),
         };
         if matches!(row.target, Target::More(..)) && self != Self::Name {
@@ -179,7 +179,9 @@ impl Column {
             }),
             Self::Wait => waited(row),
             Self::InFlight => service.and_then(|service| service.in_flight),
-            Self::Backlog => service.and_then(|service| service.backlog()).map(|(backlog, _)| backlog),
+            Self::Backlog => service
+                .and_then(|service| service.backlog())
+                .map(|(backlog, _)| backlog),
             Self::Cpu => service.and_then(|service| service.cpu),
             Self::ClientErrors => Some(row.work.class(4)),
             Self::ServerErrors => Some(row.work.class(5)),

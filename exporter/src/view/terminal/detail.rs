@@ -21,8 +21,11 @@ use crate::view::{
 /// Pieces that stay whole, each with its style.
 pub type Pieces = Vec<(String, Style)>;
 
-/// Lines of pieces: as many pieces in each as there is room for.
+/// Lines of pieces: as many pieces in each as there is room for. Without pieces there is no line.
 pub fn flow(pieces: Pieces, width: u16) -> Vec<Line<'static>> {
+    if pieces.is_empty() {
+        return Vec::new();
+    }
     let mut lines = vec![Line::default()];
     let mut used = 0;
     for (text, style) in pieces {
@@ -64,9 +67,7 @@ pub fn lines(row: &Row, data: &Data, interval: &Interval, theme: Theme, width: u
             pieces.push((format!("{name} p95 {}", quantile(histogram.quantile(0.95))), plain));
         }
     }
-    if !pieces.is_empty() {
-        lines.extend(flow(pieces, width));
-    }
+    lines.extend(flow(pieces, width));
     if let Some(service) = &row.service {
         lines.extend(flow(of_service(service, interval, theme), width));
     }

@@ -106,7 +106,11 @@ fn put(buffer: &mut Buffer, area: Rect, y: u16, line: &Line<'_>) {
 fn head(buffer: &mut Buffer, area: Rect, app: &App, context: &Context) {
     let theme = context.theme;
     let data = app.data();
-    let time = data.interval.as_ref().map(|interval| clock(interval.end)).unwrap_or_default();
+    let time = data
+        .interval
+        .as_ref()
+        .map(|interval| clock(interval.end))
+        .unwrap_or_default();
     let right = format!("{time} UTC, every {}", humantime::format_duration(context.period));
     let mut left = vec![
         Span::styled("vigie top", theme.heading()),
@@ -138,23 +142,38 @@ fn host(data: &Data, interval: &Interval, theme: Theme) -> detail::Pieces {
     let all = Work::sum(interval.routes.values());
     let plain = Style::new();
     let mut pieces = vec![
-        (format!("{} req/s", count(all.requests() / interval.seconds)), theme.strong()),
+        (
+            format!("{} req/s", count(all.requests() / interval.seconds)),
+            theme.strong(),
+        ),
         (
             format!("errors {}", or_nothing(all.error_share(), percent)),
-            if all.class(5) + all.aborted > 0.0 { theme.bad() } else { plain },
+            if all.class(5) + all.aborted > 0.0 {
+                theme.bad()
+            } else {
+                plain
+            },
         ),
         (format!("cpu {}", or_nothing(interval.host.busy(), percent)), plain),
     ];
     if let Some(runnable) = interval.host.runnable() {
         let cpus = interval.host.run_queues.len();
-        let style = if runnable > 2.0 * cpus as f64 { theme.odd() } else { plain };
+        let style = if runnable > 2.0 * cpus as f64 {
+            theme.odd()
+        } else {
+            plain
+        };
         let of = if cpus == 1 { "1 cpu" } else { &format!("{cpus} cpus") };
         pieces.push((format!("run queue {} on {of}", count(runnable)), style));
     }
     if let Some(stolen) = interval.host.stolen().filter(|share| *share >= 0.01) {
         pieces.push((format!("stolen {}", percent(stolen)), theme.odd()));
     }
-    let in_flight: Vec<f64> = interval.services.values().filter_map(|service| service.in_flight).collect();
+    let in_flight: Vec<f64> = interval
+        .services
+        .values()
+        .filter_map(|service| service.in_flight)
+        .collect();
     let in_flight = (!in_flight.is_empty()).then(|| in_flight.iter().sum());
     pieces.push((format!("in flight {}", or_nothing(in_flight, count)), plain));
     let lost = data.lost.values().fold(0.0, |sum, count| sum + count);
@@ -204,7 +223,11 @@ fn table(buffer: &mut Buffer, area: Rect, app: &mut App, rows: &[Row], chosen: u
         };
         let style = if is_sorted { theme.heading() } else { theme.strong() };
         let length = text.chars().count() as u16;
-        let begin = if column.is_left() { x } else { (x + width).saturating_sub(length) };
+        let begin = if column.is_left() {
+            x
+        } else {
+            (x + width).saturating_sub(length)
+        };
         buffer.set_stringn(begin, area.y, &text, usize::from(length), style);
         x += width + 1;
     }
@@ -247,10 +270,16 @@ fn cell(buffer: &mut Buffer, x: u16, y: u16, column: Column, width: u16, row: &R
     };
     let text = match column {
         Column::Name => shortened(&text, usize::from(width)),
+        // Half a number is another number.
+        _ if text.chars().count() > usize::from(width) => "…".to_owned(),
         _ => text,
     };
     let length = text.chars().count() as u16;
-    let begin = if column.is_left() { x } else { (x + width).saturating_sub(length) };
+    let begin = if column.is_left() {
+        x
+    } else {
+        (x + width).saturating_sub(length)
+    };
     let style = match column {
         _ if text == "0" || text == "0%" || text == NOTHING => theme.faint(),
         Column::Name => match row.target {
@@ -268,7 +297,10 @@ fn cell(buffer: &mut Buffer, x: u16, y: u16, column: Column, width: u16, row: &R
 
 /// A bar in which each phase has its part, made of its letter.
 fn bar(buffer: &mut Buffer, x: u16, y: u16, width: u16, work: &Work, theme: Theme) {
-    let parts = work.phases.as_ref().and_then(|seconds| cells(seconds, usize::from(width)));
+    let parts = work
+        .phases
+        .as_ref()
+        .and_then(|seconds| cells(seconds, usize::from(width)));
     let Some(parts) = parts else {
         buffer.set_string(x, y, NOTHING, theme.faint());
         return;
@@ -336,7 +368,9 @@ fn of_route(buffer: &mut Buffer, area: Rect, app: &App, interval: &Interval, rou
         let label = format!("{name} ≤{}", write(f64::from(most)));
         buffer.set_stringn(area.x, y, label, 13, Style::new());
         // Whole numbers are drawn: in thousandths of the largest.
-        let heights = values.iter().map(|value| (value / most.max(f32::MIN_POSITIVE) * 1000.0) as u64);
+        let heights = values
+            .iter()
+            .map(|value| (value / most.max(f32::MIN_POSITIVE) * 1000.0) as u64);
         let place = Rect::new(area.x + 14, y, width as u16, height);
         Sparkline::default()
             .data(heights.collect::<Vec<u64>>())
@@ -358,11 +392,21 @@ fn foot(buffer: &mut Buffer, area: Rect, app: &App, context: &Context) {
         return put(buffer, area, y, &Line::styled(text, theme.marked()));
     }
     if app.is_typing {
-        return put(buffer, area, y, &Line::styled(format!("/{}▏", app.filter), theme.strong()));
+        return put(
+            buffer,
+            area,
+            y,
+            &Line::styled(format!("/{}▏", app.filter), theme.strong()),
+        );
     }
     let is_restart = app.data().interval.as_ref().is_some_and(|interval| interval.is_restart);
     if is_restart {
-        return put(buffer, area, y, &Line::styled(" Vigie has started anew ", theme.marked()));
+        return put(
+            buffer,
+            area,
+            y,
+            &Line::styled(" Vigie has started anew ", theme.marked()),
+        );
     }
     let key = |key: &'static str| (key.to_owned(), theme.heading());
     let what = |what: &'static str| (what.to_owned(), theme.faint());

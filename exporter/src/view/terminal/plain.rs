@@ -25,7 +25,9 @@ pub fn table(data: &Data, context: &Context) -> String {
     };
     let rows = rows(data, &choice);
     let longest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-    let name = u16::try_from(longest).unwrap_or(u16::MAX - COLUMNS).min(u16::MAX - COLUMNS);
+    let name = u16::try_from(longest)
+        .unwrap_or(u16::MAX - COLUMNS)
+        .min(u16::MAX - COLUMNS);
     let columns = fitting(name + COLUMNS, name);
     let mut text = String::new();
     if let Some(interval) = &data.interval {
@@ -42,7 +44,13 @@ pub fn table(data: &Data, context: &Context) -> String {
     line(&mut text, &columns, |column| column.title().to_owned());
     for row in &rows {
         line(&mut text, &columns, |column| match column {
-            Column::Phases => bar(row, columns.iter().find(|(other, _)| *other == column).map_or(0, |(_, width)| *width)),
+            Column::Phases => bar(
+                row,
+                columns
+                    .iter()
+                    .find(|(other, _)| *other == column)
+                    .map_or(0, |(_, width)| *width),
+            ),
             _ => column.text(row),
         });
     }
@@ -69,10 +77,16 @@ fn line(text: &mut String, columns: &[(Column, u16)], cell: impl Fn(Column) -> S
 }
 
 fn bar(row: &Row, width: u16) -> String {
-    let parts = row.work.phases.as_ref().and_then(|seconds| cells(seconds, usize::from(width)));
+    let parts = row
+        .work
+        .phases
+        .as_ref()
+        .and_then(|seconds| cells(seconds, usize::from(width)));
     let Some(parts) = parts else {
         return Column::Phases.text(row);
     };
     let letters = PHASES.iter().zip(parts);
-    letters.flat_map(|(phase, length)| std::iter::repeat_n(phase.letter, length)).collect()
+    letters
+        .flat_map(|(phase, length)| std::iter::repeat_n(phase.letter, length))
+        .collect()
 }

@@ -128,9 +128,10 @@ fn tree(data: &Data, interval: &Interval, choice: &Choice<'_>) -> Vec<Row> {
             routes.entry(&route.service).or_default().push(row);
         }
     }
-    let services = interval.services.iter().filter(|(name, _)| {
-        contains(name, choice.filter) || routes.contains_key(name.as_str())
-    });
+    let services = interval
+        .services
+        .iter()
+        .filter(|(name, _)| contains(name, choice.filter) || routes.contains_key(name.as_str()));
     let services = services.map(|(name, service)| Row {
         target: Target::Service(name.clone()),
         name: name.clone(),
@@ -144,7 +145,9 @@ fn tree(data: &Data, interval: &Interval, choice: &Choice<'_>) -> Vec<Row> {
     // Each service gets as many as fit for all, one line for the rest counted.
     let share = match all <= choice.places {
         true => usize::MAX,
-        false => (choice.places / services.len().max(1)).saturating_sub(2).max(FEWEST_ROUTES),
+        false => (choice.places / services.len().max(1))
+            .saturating_sub(2)
+            .max(FEWEST_ROUTES),
     };
     let mut rows = Vec::new();
     for service in services {
@@ -227,8 +230,7 @@ pub fn title(route: &Route, interval: &Interval) -> String {
 }
 
 fn fits(route: &Route, filter: &str) -> bool {
-    contains(&route.service, filter)
-        || contains(&format!("{} {} :{}", route.method, route.handler, route.port), filter)
+    contains(&route.service, filter) || contains(&format!("{} {} :{}", route.method, route.handler, route.port), filter)
 }
 
 fn contains(text: &str, filter: &str) -> bool {

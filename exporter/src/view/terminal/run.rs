@@ -106,7 +106,9 @@ pub async fn once(source: Source, context: &Context) -> Result<()> {
     data.take(source.scrape().await?);
     tokio::time::sleep(context.period).await;
     data.take(source.scrape().await?);
-    let written = std::io::stdout().lock().write_all(plain::table(&data, context).as_bytes());
+    let written = std::io::stdout()
+        .lock()
+        .write_all(plain::table(&data, context).as_bytes());
     match written {
         // Whoever reads has enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
