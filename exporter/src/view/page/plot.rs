@@ -132,6 +132,7 @@ impl Plot<'_> {
             _ => self
                 .series
                 .iter()
+                .filter(|series| series.values.iter().any(Option::is_some))
                 .map(|series| format!("<span class=\"key {}\">{}</span>", series.class, escape(series.name)))
                 .collect(),
         };
@@ -236,7 +237,7 @@ impl HeatMap<'_> {
             let bound = self.bounds[row];
             let label = match (bound.is_finite(), row.checked_sub(1)) {
                 (false, Some(below)) => format!(">{}", (self.write)(self.bounds[below])),
-                _ => format!("≤{}", (self.write)(bound)),
+                _ => (self.write)(bound),
             };
             let _ = write!(
                 svg,

@@ -416,9 +416,8 @@ fn foot(buffer: &mut Buffer, area: Rect, app: &App, context: &Context) {
         [key("⏎"), what("into")],
         [key("esc"), what("back")],
         [key("←→"), what("sort")],
-        [key("r"), what("reverse")],
         [key("/"), what("filter")],
-        [key("tab"), what("all routes")],
+        [key("tab"), what("routes")],
         [key("space"), what("freeze")],
     ];
     let mut spans = Vec::new();

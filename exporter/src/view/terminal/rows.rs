@@ -141,24 +141,33 @@ fn tree(data: &Data, interval: &Interval, choice: &Choice<'_>) -> Vec<Row> {
         service: Some(service.clone()),
     });
     let services = sorted(services.collect(), choice);
-    let all: usize = routes.values().map(Vec::len).sum::<usize>() + services.len();
-    // Each service gets as many as fit for all, one line for the rest counted.
-    let share = match all <= choice.places {
-        true => usize::MAX,
-        false => (choice.places / services.len().max(1))
-            .saturating_sub(2)
-            .max(FEWEST_ROUTES),
+    // What is left when each service, and the busiest routes of each that has requests, have their lines.
+    let fewest = |service: &Row| match service.work.requests() > 0.0 {
+        true => routes
+            .get(service.name.as_str())
+            .map_or(0, |own| own.len().min(FEWEST_ROUTES + 1)),
+        false => 0,
     };
+    let fewest: Vec<usize> = services.iter().map(fewest).collect();
+    let mut left = choice
+        .places
+        .saturating_sub(services.len() + fewest.iter().sum::<usize>());
     let mut rows = Vec::new();
-    for service in services {
+    for (service, fewest) in services.into_iter().zip(fewest) {
         let name = service.name.clone();
         let own = sorted(routes.remove(name.as_str()).unwrap_or_default(), choice);
         rows.push(service);
-        let rest = own.len().saturating_sub(share);
-        // A line that says "1 more" could as well be that one.
-        let shown = if rest > 1 { share } else { own.len() };
+        let lines = own.len().min(fewest.saturating_add(left));
+        left -= lines - fewest;
+        // The last of the lines says how many have none.
+        let shown = if lines < own.len() {
+            lines.saturating_sub(1)
+        } else {
+            lines
+        };
+        let rest = own.len() - shown;
         rows.extend(own.into_iter().take(shown));
-        if rest > 1 {
+        if rest > 0 && lines > 0 {
             rows.push(Row {
                 target: Target::More(name, rest),
                 name: format!("  … {rest} more"),
