@@ -118,7 +118,8 @@ impl Interval {
         let is_restart = before.started != after.started || has_fallen(&earlier, after);
         let mut interval = Self {
             end: after.clock,
-            seconds: after.read.duration_since(before.read).as_secs_f64(),
+            // Two scrapes at once are a millisecond apart.
+            seconds: after.read.duration_since(before.read).as_secs_f64().max(0.001),
             routes: BTreeMap::new(),
             services: BTreeMap::new(),
             host: Host::default(),

@@ -32,7 +32,7 @@ pub const BUILD: [Need; 1] = [Need {
 }];
 
 /// For the tests and the demo, besides.
-pub const BASE: [Need; 2] = [
+pub const BASE: [Need; 4] = [
     Need {
         name: "nginx",
         packages: &["nginx-light"],
@@ -42,6 +42,17 @@ pub const BASE: [Need; 2] = [
         name: "python3 with venv",
         packages: &["python3", "python3-venv"],
         is_there: has_python,
+    },
+    // A terminal and a browser: what people look at is tested in them.
+    Need {
+        name: "tmux",
+        packages: &["tmux"],
+        is_there: || paths::find_program("tmux").is_some(),
+    },
+    Need {
+        name: "chromium",
+        packages: &["chromium"],
+        is_there: || paths::find_program("chromium").is_some(),
     },
 ];
 

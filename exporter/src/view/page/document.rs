@@ -101,3 +101,64 @@ pub fn page(record: &Record, source: &str) -> String {
     ));
     html
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write as _, time::Duration};
+
+    use super::*;
+    use crate::view::scrape::Scrape;
+
+    /// What a Vigie says that has counted so many requests of each of these handlers.
+    fn text(handlers: &[String], count: u64) -> String {
+        let mut text = "vigie_build_info{version=\"1\"} 1\n".to_owned();
+        for handler in handlers {
+            let labels = format!("service=\"a<b>&c\",port=\"80\",method=\"GET\",handler=\"{handler}\"");
+            writeln!(text, "http_requests_total{{{labels},status=\"200\"}} {count}").unwrap();
+            for bound in ["0.1", "+Inf"] {
+                let name = "http_request_duration_seconds_bucket";
+                writeln!(text, "{name}{{{labels},status=\"200\",le=\"{bound}\"}} {count}").unwrap();
+            }
+        }
+        text
+    }
+
+    fn record(handlers: &[String]) -> Record {
+        let mut scrape = Scrape::read(&text(handlers, 1)).unwrap();
+        let mut record = Record::new(scrape.clone());
+        for count in [3, 7] {
+            let read = scrape.read + Duration::from_secs(1);
+            scrape = Scrape::read(&text(handlers, count)).unwrap();
+            scrape.read = read;
+            record.take(scrape.clone());
+        }
+        record
+    }
+
+    #[test]
+    fn values_are_never_markup() {
+        let page = page(&record(&["/<script>alert(1)</script>".to_owned()]), "own programs");
+        assert!(!page.contains("<script") && !page.contains("a<b>"));
+        assert!(page.contains("/&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("a&lt;b&gt;&amp;c"));
+    }
+
+    #[test]
+    fn every_route_has_its_row_and_its_requests() {
+        for count in [1, 200] {
+            let handlers: Vec<String> = (0..count).map(|number| format!("/{number}")).collect();
+            let page = page(&record(&handlers), "own programs");
+            assert_eq!(page.matches("<tr data-route=").count(), count);
+            assert_eq!(page.matches("<td data-name=\"requests\">6</td>").count(), count);
+            let all = format!("<div class=\"tile requests\"><b>{}</b>", 6 * count);
+            // Of the host, and of its only service.
+            assert_eq!(page.matches(&all).count(), 2);
+        }
+    }
+
+    #[test]
+    fn a_time_without_requests() {
+        let page = page(&record(&[]), "own programs");
+        assert!(page.contains("No request ended in this time."));
+        assert!(!page.contains("NaN") && !page.contains("inf"));
+    }
+}
