@@ -35,6 +35,11 @@ location /page- { return 200 "page\n"; }
 
 fn shop(directory: &TempDir) -> (Server, String) {
     let server = nginx(&[], LOCATIONS, 1).unwrap();
+    // The worker is there, not only the process that listens.
+    assert_eq!(
+        server.connect().unwrap().send(&Request::get("/basket")).unwrap().status,
+        200
+    );
     let config = format!(
         "max_routes: 500\nservices: [{{name: '<b>shop & co</b>', port: {}}}]",
         server.port()
@@ -102,7 +107,7 @@ impl Browser {
                     path if path.ends_with("/report.html") => page.clone(),
                     path if path.ends_with("/phone.html") => format!(
                         "<!DOCTYPE html><body><iframe src=\"/report.html\" style=\"border:0;width:{PHONE}px;height:800px\" \
-                         onload=\"document.body.dataset.width=this.contentDocument.documentElement.scrollWidth\"></iframe>"
+                         onload=\"let root = this.contentDocument.documentElement; document.body.dataset.hidden = root.scrollWidth - root.clientWidth\"></iframe>"
                     ),
                     _ => String::new(),
                 };

@@ -98,6 +98,11 @@ impl Drop for Terminal {
 /// The service `shop`, and the config that calls it so.
 fn shop(directory: &TempDir) -> (Server, PathBuf) {
     let server = nginx(&[], LOCATIONS, 1).unwrap();
+    // The worker is there, not only the process that listens.
+    assert_eq!(
+        server.connect().unwrap().send(&Request::get("/basket")).unwrap().status,
+        200
+    );
     let config = format!("services: [{{name: shop, port: {}}}]", server.port());
     let file = directory.write("vigie.yml", config.as_bytes()).unwrap();
     (server, file)
