@@ -19,12 +19,6 @@ use std::{
 use common::{binary, vigie};
 use testkit::{Request, Server, Shot, TempDir, closed_loop, nginx};
 
-const LOCATIONS: &str = r#"
-location = /basket { return 200 "basket\n"; }
-location = /search { return 200 "search\n"; }
-location = /broken { return 500 "broken\n"; }
-"#;
-
 /// A terminal of tmux, with a server of its own.
 struct Terminal {
     socket: String,
@@ -95,35 +89,70 @@ impl Drop for Terminal {
     }
 }
 
-/// The service `shop`, and the config that calls it so.
-fn shop(directory: &TempDir) -> (Server, PathBuf) {
-    let server = nginx(&[], LOCATIONS, 1).unwrap();
-    // The worker is there, not only the process that listens.
-    assert_eq!(
-        server.connect().unwrap().send(&Request::get("/basket")).unwrap().status,
-        200
-    );
-    let config = format!("services: [{{name: shop, port: {}}}]", server.port());
-    let file = directory.write("vigie.yml", config.as_bytes()).unwrap();
-    (server, file)
+/// A shop of its own for each test, whose name is in its routes: other tests' servers are seen as well.
+struct Shop {
+    name: &'static str,
+    server: Server,
+    config: PathBuf,
+    _directory: TempDir,
 }
 
-/// Sends 400 requests for baskets, 150 searches, and 50 that fail.
-fn load(server: &Server) {
-    let records = closed_loop(server.address(), 2, 300, true, |_, index| {
-        let handler = match index {
-            0..200 => "/basket",
-            200..275 => "/search",
-            _ => "/broken",
-        };
-        Shot {
-            handler,
-            request: Request::get(handler),
-            expected: Some(if handler == "/broken" { 500 } else { 200 }),
+impl Shop {
+    fn open(name: &'static str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let locations = [("basket", 200), ("search", 200), ("broken", 500)]
+            .map(|(page, status)| format!("location = /{name}/{page} {{ return {status} \"{page}\\n\"; }}\n"));
+        let server = nginx(&[], &locations.concat(), 1).unwrap();
+        let config = format!("services: [{{name: {name}, port: {}}}]", server.port());
+        let config = directory.write("vigie.yml", config.as_bytes()).unwrap();
+        Self {
+            name,
+            server,
+            config,
+            _directory: directory,
         }
-    })
-    .unwrap();
-    assert!(records.list.iter().all(|record| Some(record.status) == record.expected));
+    }
+
+    fn config(&self) -> &str {
+        self.config.to_str().unwrap()
+    }
+
+    /// How the row of a page begins.
+    fn get(&self, page: &str) -> String {
+        format!("GET /{}/{page}", self.name)
+    }
+
+    /// Sends 400 requests for baskets, 150 searches, and 50 that fail.
+    fn load(&self) {
+        let name = self.name;
+        let records = closed_loop(self.server.address(), 2, 300, true, |_, index| {
+            let (page, status) = match index {
+                0..200 => ("basket", 200),
+                200..275 => ("search", 200),
+                _ => ("broken", 500),
+            };
+            Shot {
+                handler: page,
+                request: Request::get(format!("/{name}/{page}")),
+                expected: Some(status),
+            }
+        })
+        .unwrap();
+        assert!(records.list.iter().all(|record| Some(record.status) == record.expected));
+    }
+
+    /// The last cells of the rows are the load's counts.
+    fn assert_counts(&self, lines: &[String]) {
+        let rows = [
+            (self.name.to_owned(), "600"),
+            (self.get("basket"), "400"),
+            (self.get("search"), "150"),
+            (self.get("broken"), "50"),
+        ];
+        for (begin, count) in rows {
+            assert_eq!(row(lines, &begin).last().unwrap(), count, "{}", lines.join("\n"));
+        }
+    }
 }
 
 fn top(arguments: &[&str]) -> String {
@@ -147,9 +176,8 @@ fn place(lines: &[String], text: &str) -> usize {
 
 #[test]
 fn a_terminal() {
-    let directory = TempDir::new().unwrap();
-    let (server, config) = shop(&directory);
-    let vigie = vigie(&["--config.file", config.to_str().unwrap()]);
+    let shop = Shop::open("terminal");
+    let vigie = vigie(&["--config.file", shop.config()]);
     let url = format!("http://{}/metrics", vigie.server.address());
     let line = format!(
         "{}; echo \"ended $?\"; exec sleep 1000",
@@ -157,62 +185,50 @@ fn a_terminal() {
     );
     let terminal = Terminal::open(80, 24, &line);
     // The second scrape has just been: the load is within the third.
-    terminal.wait_for("shop");
-    load(&server);
-    let lines = terminal.wait("the requests", |lines| {
-        lines.iter().any(|line| line.contains("600 requests since"))
-            || lines.iter().any(|line| line.contains("GET /basket"))
-    });
+    terminal.wait_for(shop.name);
+    shop.load();
+    let [basket, search, broken] = ["basket", "search", "broken"].map(|page| shop.get(page));
+    let lines = terminal.wait_for(&broken);
     // Exactly the load, by what was there in the interval of four seconds.
-    let rate = |begin: &str| row(&lines, begin)[0].parse::<f64>().unwrap();
-    for (begin, count) in [("GET /basket", 400.0), ("GET /search", 150.0), ("GET /broken", 50.0)] {
-        let seconds = count / rate(begin);
+    for (begin, count) in [(&basket, 400.0), (&search, 150.0), (&broken, 50.0)] {
+        let seconds = count / row(&lines, begin)[0].parse::<f64>().unwrap();
         assert!(
             (3.8..4.5).contains(&seconds),
             "{begin} {seconds}:\n{}",
             lines.join("\n")
         );
     }
-    assert_eq!(row(&lines, "GET /broken")[1], "100%");
-    assert_eq!(row(&lines, "GET /basket")[1], "0%");
-    assert!(place(&lines, "GET /basket") < place(&lines, "GET /search"));
+    assert_eq!(row(&lines, &broken)[1], "100%");
+    assert_eq!(row(&lines, &basket)[1], "0%");
+    assert!(place(&lines, &basket) < place(&lines, &search));
     assert!(lines.iter().all(|line| line.chars().count() <= 80));
 
-    // By name: the other way around, and back.
-    terminal.press(&[" ", "Left"]);
+    // By name: from a to z, and the other way around.
+    terminal.press(&["Space", "Left"]);
     let lines = terminal.wait_for("SERVICE, ROUTE▼");
     assert!(lines[0].contains("FROZEN"));
-    assert!(place(&lines, "GET /broken") < place(&lines, "GET /search"));
+    assert!(place(&lines, &broken) < place(&lines, &search));
     terminal.press(&["r"]);
     let lines = terminal.wait_for("SERVICE, ROUTE▲");
-    assert!(place(&lines, "GET /search") < place(&lines, "GET /broken"));
+    assert!(place(&lines, &search) < place(&lines, &broken));
 
     // The filter, by its letters.
-    terminal.press(&["/", "B", "A", "S", "K", "Enter"]);
-    let lines = terminal.wait_for("filter: BASK");
-    assert!(!lines.iter().any(|line| line.contains("GET /search")));
+    terminal.press(&["/", "L", "/", "B", "A", "S", "K", "Enter"]);
+    let lines = terminal.wait_for("filter: L/BASK");
+    assert!(!lines.iter().any(|line| line.contains(&search)));
     // Into the service's route, and back.
     terminal.press(&["End", "Enter"]);
-    let lines = terminal.wait_for("› GET /basket");
+    let lines = terminal.wait_for(&format!("› {basket}"));
     assert_eq!(row(&lines, "200 ")[1], "0%");
     terminal.wait_for("400 requests since");
     terminal.press(&["Escape"]);
     terminal.wait("the services", |lines| lines[2].starts_with("services  filter"));
     terminal.press(&["Escape"]);
-    terminal.wait_for("GET /search");
+    terminal.wait_for(&search);
 
     // A larger terminal has all columns, and counts.
-    terminal.press(&["r", "Right"]);
     terminal.tmux(&["resize-window", "-x", "190", "-y", "50"]);
-    let lines = terminal.wait_for("COUNT");
-    for (begin, count) in [
-        ("shop", "600"),
-        ("GET /basket", "400"),
-        ("GET /search", "150"),
-        ("GET /broken", "50"),
-    ] {
-        assert_eq!(row(&lines, begin).last().unwrap(), count, "{}", lines.join("\n"));
-    }
+    shop.assert_counts(&terminal.wait_for("COUNT"));
     terminal.press(&["?"]);
     terminal.wait_for("any key closes this");
     terminal.press(&["x"]);
@@ -225,9 +241,8 @@ fn a_terminal() {
 /// Whatever ends it, the terminal is what it was.
 #[test]
 fn signals() {
-    let directory = TempDir::new().unwrap();
-    let (_server, config) = shop(&directory);
-    let vigie = vigie(&["--config.file", config.to_str().unwrap()]);
+    let shop = Shop::open("signals");
+    let vigie = vigie(&["--config.file", shop.config()]);
     let url = format!("http://{}/metrics", vigie.server.address());
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
         let line = format!(
@@ -235,7 +250,7 @@ fn signals() {
             top(&["--url", &url])
         );
         let terminal = Terminal::open(80, 24, &line);
-        terminal.wait_for("shop");
+        terminal.wait_for(shop.name);
         assert!(!terminal.lines().iter().any(|line| line.contains("before")));
         // SAFETY: the process is one that this test has started.
         assert_eq!(unsafe { libc::kill(terminal.child(), signal) }, 0);
@@ -249,32 +264,27 @@ fn signals() {
 /// Vigie may be restarted while somebody looks.
 #[test]
 fn a_vigie_that_is_restarted() {
-    let directory = TempDir::new().unwrap();
-    let (server, config) = shop(&directory);
+    let shop = Shop::open("restarted");
     let address = format!("127.0.0.1:{}", testkit::free_port().unwrap());
-    let arguments = [
-        "--config.file",
-        config.to_str().unwrap(),
-        "--web.listen-address",
-        &address,
-    ];
+    let arguments = ["--config.file", shop.config(), "--web.listen-address", &address];
     let first = vigie(&arguments);
-    load(&server);
+    shop.load();
     let terminal = Terminal::open(190, 40, &top(&["--url", &address]));
-    terminal.wait("idle", |lines| {
-        lines.iter().any(|line| line.contains("shop")) && row(lines, "shop").last().unwrap() == "0"
-    });
+    // What was before does not count.
+    let lines = terminal.wait_for(shop.name);
+    assert_eq!(row(&lines, shop.name).last().unwrap(), "0");
     drop(first);
     terminal.wait_for("trying again");
     let _second = vigie(&arguments);
     terminal.wait("an answer", |lines| {
         !lines.iter().any(|line| line.contains("trying again"))
     });
-    load(&server);
+    shop.load();
+    let broken = shop.get("broken");
     let lines = terminal.wait("the load", |lines| {
-        lines.iter().any(|line| line.trim_start().starts_with("shop")) && row(lines, "shop").last().unwrap() == "600"
+        lines.iter().any(|line| line.contains(&broken)) && row(lines, &broken).last().unwrap() == "50"
     });
-    assert!(!lines.iter().any(|line| line.contains("-600")), "{lines:?}");
+    shop.assert_counts(&lines);
 }
 
 /// The table, and whether all went well.
@@ -297,21 +307,12 @@ fn table(arguments: &[&str], during: impl FnOnce()) -> Vec<String> {
 /// Without a terminal there is one table: of a Vigie that serves, and of one's own programs.
 #[test]
 fn no_terminal() {
-    let directory = TempDir::new().unwrap();
-    let (server, config) = shop(&directory);
-    let config = config.to_str().unwrap();
-    let vigie = vigie(&["--config.file", config]);
+    let shop = Shop::open("table");
+    let vigie = vigie(&["--config.file", shop.config()]);
     let url = format!("http://{}", vigie.server.address());
-    for source in [["--url", &url], ["--config.file", config]] {
-        let lines = table(&[&source[..], &["--interval", "8s"]].concat(), || load(&server));
-        for (begin, count) in [
-            ("shop", "600"),
-            ("GET /basket", "400"),
-            ("GET /search", "150"),
-            ("GET /broken", "50"),
-        ] {
-            assert_eq!(row(&lines, begin).last().unwrap(), count, "{}", lines.join("\n"));
-        }
+    for source in [["--url", &url], ["--config.file", shop.config()]] {
+        let lines = table(&[&source[..], &["--interval", "8s"]].concat(), || shop.load());
+        shop.assert_counts(&lines);
     }
 }
 
@@ -326,9 +327,9 @@ fn fails(command: &mut Command, expected: &str) {
 #[test]
 fn what_cannot_be_read() {
     let directory = TempDir::new().unwrap();
-    let (server, config) = shop(&directory);
+    let shop = Shop::open("unreadable");
     let nobody = format!("127.0.0.1:{}", testkit::free_port().unwrap());
-    let other = format!("http://{}/basket", server.address());
+    let other = format!("http://{}/", shop.server.address());
     let page = directory.path().join("page.html");
     for command in [
         vec!["top"],
@@ -352,5 +353,5 @@ fn what_cannot_be_read() {
     fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut run = Command::new(&copy);
     std::os::unix::process::CommandExt::uid(&mut run, 65534);
-    fails(run.args(["top", "--config.file"]).arg(&config), "root");
+    fails(run.args(["top", "--config.file"]).arg(&shop.config), "root");
 }

@@ -359,13 +359,15 @@ fn of_route(buffer: &mut Buffer, area: Rect, app: &App, interval: &Interval, rou
     if height == 0 {
         return;
     }
-    let plots: [(&str, fn(f64) -> String, Vec<f32>); 2] = [
-        ("req/s", count, latest.iter().map(|point| point.rate).collect()),
-        ("p95", duration, latest.iter().map(|point| point.p95).collect()),
+    let rates: Vec<f32> = latest.iter().map(|point| point.rate).collect();
+    let quantiles: Vec<f32> = latest.iter().map(|point| point.p95).collect();
+    let most = |values: &[f32]| values.iter().copied().fold(0.0, f32::max);
+    let plots = [
+        (format!("req/s ≤{}", count(most(&rates).into())), rates),
+        (format!("p95 ≤{}", duration(most(&quantiles).into())), quantiles),
     ];
-    for (name, write, values) in plots {
-        let most = values.iter().copied().fold(0.0, f32::max);
-        let label = format!("{name} ≤{}", write(f64::from(most)));
+    for (label, values) in plots {
+        let most = most(&values);
         buffer.set_stringn(area.x, y, label, 13, Style::new());
         // Whole numbers are drawn: in thousandths of the largest.
         let heights = values
