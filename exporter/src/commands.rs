@@ -1,5 +1,7 @@
 //! The subcommands, a file for each.
 
 pub mod doctor;
+pub mod report;
 pub mod serve;
+pub mod top;
 pub mod trace;

@@ -1,7 +1,8 @@
 //! Vigie: a Prometheus exporter that watches the HTTP services of a Linux host from the kernel.
 //!
 //! Arrows go one way: [`kernel`] knows the programs and their maps, [`observe`] makes measurements of what they say,
-//! [`metrics`] makes Prometheus families of those, [`web`] serves them. [`commands`] has a file for each subcommand.
+//! [`metrics`] makes Prometheus families of those, and [`watch`] runs the three. [`web`] serves the families, [`view`]
+//! shows them to a person. [`commands`] has a file for each subcommand.
 
 mod commands;
 mod config;
@@ -9,6 +10,8 @@ mod kernel;
 mod logging;
 mod metrics;
 mod observe;
+mod view;
+mod watch;
 mod web;
 
 use std::process::ExitCode;
@@ -31,6 +34,10 @@ enum Command {
     Trace(commands::trace::Trace),
     /// Say whether Vigie can see requests on this host, and what to do if not.
     Doctor(commands::doctor::Doctor),
+    /// Show, in this terminal, what the services of this host do right now.
+    Top(commands::top::Top),
+    /// Watch for a while, and write what was seen as one HTML page.
+    Report(commands::report::Report),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +45,8 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run().map(|()| true),
         Command::Trace(trace) => trace.run().map(|()| true),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Top(top) => top.run().map(|()| true),
+        Command::Report(report) => report.run().map(|()| true),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

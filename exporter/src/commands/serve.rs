@@ -1,28 +1,19 @@
 //! `vigie serve`: watch, and serve what is seen to Prometheus.
 
-use std::{path::PathBuf, rc::Rc, sync::Mutex};
+use std::{path::PathBuf, rc::Rc};
 
-use anyhow::{Context as _, Result, bail};
-use aya_log::EbpfLogger;
+use anyhow::{Context as _, Result};
 use clap::Args;
-use log::{debug, error, info, warn};
-use std::os::fd::AsFd as _;
+use log::info;
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
     task::LocalSet,
 };
 
 use crate::{
     config::Config,
-    kernel::{
-        books::{Books, events},
-        load::{Loaded, Settings, load, pid_max},
-        traces::Traces,
-    },
     logging::{Format, Level, start},
-    metrics::families::Families,
-    observe::{ledger::Ledger, tracers::Tracers},
+    watch::Watch,
     web::{pages::Site, server, trace},
 };
 
@@ -87,49 +78,10 @@ impl Serve {
         }
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
-        let settings = Settings {
-            log_level: self.kernel_log_level as u8,
-            pid_max: pid_max()?,
-        };
-        let Loaded { mut ebpf, probes } = load(&settings)?;
-        for probe in &probes {
-            match &probe.error {
-                None => debug!("the probe {} is on the {}", probe.name, probe.place()),
-                Some(error) => warn!(
-                    "the probe {} is not attached: {error}; without it, {}",
-                    probe.name,
-                    probe.role.without()
-                ),
-            }
-        }
-        if !crate::kernel::load::sees_requests(&probes) {
-            bail!("no request can be seen on this kernel: run 'vigie doctor' to find out why");
-        }
-        let kernel_log = match self.kernel_log_level {
-            Level::Off => None,
-            _ => Some(EbpfLogger::init(&mut ebpf).context("cannot read the log of the kernel side")?),
-        };
-        let families = Families::new(config.buckets.seconds(), &probes);
-        let ring = events(&mut ebpf)?;
-        // A descriptor of its own for waiting, so that the ring buffer itself can be with the ledger.
-        let ready = ring.as_fd().try_clone_to_owned().context("cannot wait for events")?;
-        let traces = Traces::open(&mut ebpf)?;
-        let traces_ready = traces.ready()?;
-        let books = Books::open(ebpf, config.buckets.nanos(), settings.pid_max, &probes)?;
-        let ledger = Ledger::new(books, ring, &config)?;
-        release_memory();
-
         let site = Rc::new(Site {
             telemetry_path: self.telemetry_path,
-            ledger: Mutex::new(ledger),
-            families,
-            tracers: Mutex::new(Tracers::new(traces)),
+            watch: Watch::start(&config, self.kernel_log_level)?,
         });
-        if let Some(logger) = kernel_log {
-            tokio::task::spawn_local(follow_kernel_log(logger));
-        }
-        tokio::task::spawn_local(follow_events(ready, Rc::clone(&site)));
-        tokio::task::spawn_local(trace::follow(traces_ready, Rc::clone(&site)));
         for (listener, address) in listeners {
             info!("listening on http://{address}");
             tokio::task::spawn_local(server::serve(listener, Rc::clone(&site)));
@@ -140,45 +92,5 @@ impl Serve {
         }
         info!("stopping");
         Ok(())
-    }
-}
-
-/// Gives the memory that loading took back to the host: the kernel's types alone are tens of megabytes.
-fn release_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the function has no preconditions.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
-/// Handles what the kernel side reports, as it does.
-pub(super) async fn follow_events(ready: std::os::fd::OwnedFd, site: Rc<Site>) {
-    // SAFETY: the descriptor is owned, and so open until the AsyncFd drops it.
-    let ready = match unsafe { AsyncFd::register_with_interest(ready, Interest::READABLE) } {
-        Ok(ready) => ready,
-        Err(failure) => return error!("cannot wait for events: {failure}"),
-    };
-    loop {
-        match ready.readable().await {
-            Ok(mut guard) => guard.clear_ready(),
-            Err(failure) => return error!("cannot wait for events: {failure}"),
-        }
-        if let Ok(mut ledger) = site.ledger.lock() {
-            ledger.drain();
-        }
-    }
-}
-
-/// Writes what the programs in the kernel log.
-async fn follow_kernel_log(logger: EbpfLogger<&'static dyn log::Log>) {
-    // SAFETY: the logger owns its descriptor.
-    let mut logger = match unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) } {
-        Ok(logger) => logger,
-        Err(failure) => return error!("cannot read the log of the kernel side: {failure}"),
-    };
-    while let Ok(mut guard) = logger.readable_mut().await {
-        guard.get_inner_mut().flush();
-        guard.clear_ready();
     }
 }

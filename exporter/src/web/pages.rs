@@ -1,6 +1,6 @@
 //! What each path answers.
 
-use std::{io::Write as _, sync::Mutex};
+use std::{io::Write as _, rc::Rc};
 
 use flate2::{Compression, write::GzEncoder};
 use http_body_util::Full;
@@ -11,10 +11,7 @@ use hyper::{
 };
 use log::error;
 
-use crate::{
-    metrics::{families::Families, text, traces},
-    observe::{ledger::Ledger, tracers::Tracers},
-};
+use crate::{metrics::text::CONTENT_TYPE as TEXT_FORMAT, watch::Watch};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -23,12 +20,8 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 pub struct Site {
     /// The path of the metrics.
     pub telemetry_path: String,
-    /// The counts.
-    pub ledger: Mutex<Ledger>,
-    /// The families.
-    pub families: Families,
-    /// Those who trace.
-    pub tracers: Mutex<Tracers>,
+    /// Who makes the metrics.
+    pub watch: Rc<Watch>,
 }
 
 fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -57,7 +50,7 @@ impl Site {
         match request.uri().path() {
             path if path == self.telemetry_path => self.metrics(request),
             "/" => respond(StatusCode::OK, HTML, self.landing()),
-            "/-/healthy" if self.ledger.is_poisoned() => respond(
+            "/-/healthy" if self.watch.is_broken() => respond(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 PLAIN,
                 "a scrape has failed halfway: restart Vigie\n",
@@ -69,12 +62,8 @@ impl Site {
     }
 
     fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let snapshot = match self.ledger.lock() {
-            Ok(mut ledger) => ledger.snapshot(),
-            Err(_) => Err(anyhow::anyhow!("an earlier scrape has failed halfway: restart Vigie")),
-        };
-        let snapshot = match snapshot {
-            Ok(snapshot) => snapshot,
+        let text = match self.watch.text() {
+            Ok(text) => text,
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
                 return respond(
@@ -84,12 +73,7 @@ impl Site {
                 );
             }
         };
-        let mut families = self.families.collect(&snapshot);
-        if let Ok(tracers) = self.tracers.lock() {
-            families.extend(traces::families(&tracers.totals()));
-        }
-        let text = text::encode(&families);
-        let kind = HeaderValue::from_static(text::CONTENT_TYPE);
+        let kind = HeaderValue::from_static(TEXT_FORMAT);
         if accepts_gzip(request)
             && let Ok(zipped) = gzip(text.as_bytes())
         {

@@ -7,9 +7,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use http_body_util::{Either, Full};
@@ -19,12 +17,7 @@ use hyper::{
     header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue},
     http::uri::Authority,
 };
-use log::error;
-use std::os::fd::OwnedFd;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 
 use super::pages::Site;
 use crate::observe::filter::Filter;
@@ -36,8 +29,6 @@ pub const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 /// The header that tells a Vigie that refuses from anything else that answers.
 pub const REFUSAL: &str = "vigie-refuses";
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// How often those who trace are told what they were not shown, and are looked after if they are still there.
-const TICK: Duration = Duration::from_millis(250);
 
 /// The lines of a trace, as a body.
 #[derive(Debug)]
@@ -120,10 +111,7 @@ fn begin(site: &Site, query: &str) -> Answer {
         Ok(filter) => filter,
         Err(failure) => return refuse(StatusCode::BAD_REQUEST, format!("{failure:#}\n")),
     };
-    let (Ok(mut ledger), Ok(mut tracers)) = (site.ledger.lock(), site.tracers.lock()) else {
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "restart Vigie\n");
-    };
-    match tracers.begin(&mut ledger, filter) {
+    match site.watch.begin_trace(filter) {
         Ok(Some(receiver)) => {
             let mut response = Response::new(Either::Right(Lines { receiver }));
             response.headers_mut().insert(CONTENT_TYPE, LINES);
@@ -142,10 +130,7 @@ fn end(site: &Site, query: &str) -> Answer {
     let Some(id) = id else {
         return refuse(StatusCode::BAD_REQUEST, "say which: id=…\n");
     };
-    let (Ok(mut ledger), Ok(mut tracers)) = (site.ledger.lock(), site.tracers.lock()) else {
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "restart Vigie\n");
-    };
-    match tracers.end(&mut ledger, id) {
+    match site.watch.end_trace(id) {
         Ok(true) => refuse(StatusCode::OK, "ended\n"),
         Ok(false) => refuse(StatusCode::NOT_FOUND, "there is no such trace\n"),
         Err(failure) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("{failure:#}\n")),
@@ -161,51 +146,6 @@ pub fn url(base: &Uri, query: &str) -> Result<Uri, hyper::http::Error> {
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(format!("{PATH}?{query}").parse()?);
     Ok(Uri::from_parts(parts)?)
-}
-
-/// Hands out what is shown, as it comes. `ready` is [`crate::kernel::traces::Traces::ready`].
-pub async fn follow(ready: OwnedFd, site: Rc<Site>) {
-    // SAFETY: the descriptor is owned, and so open until the AsyncFd drops it.
-    let ready = match unsafe { AsyncFd::register_with_interest(ready, Interest::READABLE) } {
-        Ok(ready) => ready,
-        Err(failure) => return error!("cannot wait for traces: {failure}"),
-    };
-    let Ok(woken) = site.tracers.lock().map(|tracers| tracers.woken()) else {
-        return;
-    };
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        // While nobody traces, nothing wakes this process.
-        if site.tracers.lock().is_ok_and(|tracers| tracers.is_idle()) {
-            woken.notified().await;
-        }
-        let is_tick = tokio::select! {
-            guard = ready.readable() => match guard {
-                Ok(mut guard) => {
-                    guard.clear_ready();
-                    false
-                }
-                Err(failure) => return error!("cannot wait for traces: {failure}"),
-            },
-            _ = tick.tick() => true,
-        };
-        loop {
-            let has_more = {
-                let (Ok(mut ledger), Ok(mut tracers)) = (site.ledger.lock(), site.tracers.lock()) else {
-                    return;
-                };
-                if is_tick {
-                    tracers.tick(&mut ledger);
-                }
-                tracers.hand_out(&mut ledger)
-            };
-            if !has_more {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
 #[cfg(test)]

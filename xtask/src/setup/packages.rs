@@ -32,7 +32,7 @@ pub const BUILD: [Need; 1] = [Need {
 }];
 
 /// For the tests and the demo, besides.
-pub const BASE: [Need; 3] = [
+pub const BASE: [Need; 4] = [
     Need {
         name: "nginx",
         packages: &["nginx-light"],
@@ -43,10 +43,16 @@ pub const BASE: [Need; 3] = [
         packages: &["python3", "python3-venv"],
         is_there: has_python,
     },
+    // A terminal and a browser: what people look at is tested in them.
     Need {
-        name: "tmux (a terminal to test in)",
+        name: "tmux",
         packages: &["tmux"],
         is_there: || paths::find_program("tmux").is_some(),
+    },
+    Need {
+        name: "chromium",
+        packages: &["chromium"],
+        is_there: || paths::find_program("chromium").is_some(),
     },
 ];
 

@@ -1,0 +1,154 @@
+//! Watching this host: from the programs in the kernel to the text of the metrics.
+//!
+//! Everything that shows what Vigie sees starts here: `vigie serve` answers with this text, and `vigie top` and
+//! `vigie report` read it where no `vigie serve` runs.
+
+mod traces;
+
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    rc::Rc,
+    sync::{Mutex, MutexGuard},
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya_log::EbpfLogger;
+use log::{debug, error, warn};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::{
+    config::Config,
+    kernel::{
+        books::{Books, events},
+        load::{Loaded, Settings, load, pid_max, sees_requests},
+        traces::Traces,
+    },
+    logging::Level,
+    metrics::{self, families::Families, text},
+    observe::{ledger::Ledger, tracers::Tracers},
+};
+
+/// A host that is being watched, until this is dropped.
+pub struct Watch {
+    ledger: Mutex<Ledger>,
+    families: Families,
+    tracers: Mutex<Tracers>,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Loads the programs and attaches them. What they report is handled by tasks of the running `LocalSet`.
+    ///
+    /// # Errors
+    ///
+    /// If no request can be seen.
+    pub fn start(config: &Config, kernel_log_level: Level) -> Result<Rc<Self>> {
+        let settings = Settings {
+            log_level: kernel_log_level as u8,
+            pid_max: pid_max()?,
+        };
+        let Loaded { mut ebpf, probes } = load(&settings)?;
+        for probe in &probes {
+            match &probe.error {
+                None => debug!("the probe {} is on the {}", probe.name, probe.place()),
+                Some(error) => warn!(
+                    "the probe {} is not attached: {error}; without it, {}",
+                    probe.name,
+                    probe.role.without()
+                ),
+            }
+        }
+        if !sees_requests(&probes) {
+            bail!("no request can be seen on this kernel: run 'vigie doctor' to find out why");
+        }
+        let kernel_log = match kernel_log_level {
+            Level::Off => None,
+            _ => Some(EbpfLogger::init(&mut ebpf).context("cannot read the log of the kernel side")?),
+        };
+        let families = Families::new(config.buckets.seconds(), &probes);
+        let ring = events(&mut ebpf)?;
+        // A descriptor of its own for waiting, so that the ring buffer itself can be with the ledger.
+        let ready = ring.as_fd().try_clone_to_owned().context("cannot wait for events")?;
+        let traces = Traces::open(&mut ebpf)?;
+        let traces_ready = traces.ready()?;
+        let books = Books::open(ebpf, config.buckets.nanos(), settings.pid_max, &probes)?;
+        let ledger = Ledger::new(books, ring, config)?;
+        release_memory();
+
+        let watch = Rc::new(Self {
+            ledger: Mutex::new(ledger),
+            families,
+            tracers: Mutex::new(Tracers::new(traces)),
+        });
+        if let Some(logger) = kernel_log {
+            tokio::task::spawn_local(follow_kernel_log(logger));
+        }
+        tokio::task::spawn_local(follow_events(ready, Rc::clone(&watch)));
+        tokio::task::spawn_local(traces::follow(traces_ready, Rc::clone(&watch)));
+        Ok(watch)
+    }
+
+    /// All metrics as they are now, in the text format.
+    ///
+    /// # Errors
+    ///
+    /// If the maps cannot be read.
+    pub fn text(&self) -> Result<String> {
+        let snapshot = self.ledger()?.snapshot()?;
+        let mut families = self.families.collect(&snapshot);
+        if let Ok(tracers) = self.tracers.lock() {
+            families.extend(metrics::traces::families(&tracers.totals()));
+        }
+        Ok(text::encode(&families))
+    }
+
+    fn ledger(&self) -> Result<MutexGuard<'_, Ledger>> {
+        self.ledger.lock().map_err(|_| traces::broken())
+    }
+
+    /// Whether a scrape has failed halfway: no later one can be made.
+    pub fn is_broken(&self) -> bool {
+        self.ledger.is_poisoned()
+    }
+}
+
+/// Gives the memory that loading took back to the host: the kernel's types alone are tens of megabytes.
+fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the function has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Handles what the kernel side reports, as it does.
+async fn follow_events(ready: OwnedFd, watch: Rc<Watch>) {
+    // SAFETY: the descriptor is owned, and so open until the AsyncFd drops it.
+    let ready = match unsafe { AsyncFd::register_with_interest(ready, Interest::READABLE) } {
+        Ok(ready) => ready,
+        Err(failure) => return error!("cannot wait for events: {failure}"),
+    };
+    loop {
+        match ready.readable().await {
+            Ok(mut guard) => guard.clear_ready(),
+            Err(failure) => return error!("cannot wait for events: {failure}"),
+        }
+        if let Ok(mut ledger) = watch.ledger.lock() {
+            ledger.drain();
+        }
+    }
+}
+
+/// Writes what the programs in the kernel log.
+async fn follow_kernel_log(logger: EbpfLogger<&'static dyn log::Log>) {
+    // SAFETY: the logger owns its descriptor.
+    let mut logger = match unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) } {
+        Ok(logger) => logger,
+        Err(failure) => return error!("cannot read the log of the kernel side: {failure}"),
+    };
+    while let Ok(mut guard) = logger.readable_mut().await {
+        guard.get_inner_mut().flush();
+        guard.clear_ready();
+    }
+}
