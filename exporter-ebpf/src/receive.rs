@@ -28,7 +28,7 @@ use crate::{
         vigie_scan_lines, vigie_scan_request,
     },
     report::{finish, is_known, meet, show_path, taught},
-    thread::{measures_phases, vigie_note_read},
+    thread::{self, measures_phases, vigie_note_read},
     trace,
     user_memory::{Message, forget_place},
 };
@@ -129,14 +129,9 @@ fn whole_request(sock: *const c_void, connection: &mut Connection, count: u64, f
     let start = start(connection, first);
     connection.port = port(sock);
     connection.request.bytes = count;
-    note_read(&mut connection.request.read, start);
     note_busy(sock, connection);
-    if introduce(
-        &mut connection.request,
-        connection.port,
-        parsed.line.method as u8,
-        start,
-    ) {
+    let (port, method) = (connection.port as u32, parsed.line.method as u32);
+    if vigie_meet_request(&mut connection.request, port, method, start) != 0 {
         vigie_find_route(&mut connection.request);
         trace::keep(sock, &mut connection.request);
         become_current(connection);
@@ -184,6 +179,20 @@ fn introduce(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
     vigie_introduce(request, port as u32, method as u32, start) != 0
 }
 
+/// A request line was read, by the first bytes of the request that were.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_meet_request(request: *mut Request, port: u32, method: u32, start: u64) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    let Some(request) = (unsafe { request.as_mut() }) else {
+        return 0;
+    };
+    if measures_phases() {
+        thread::note_read(&mut request.read, start);
+    }
+    take_in(request, port as u16, method as u8, start) as u64
+}
+
 /// A function of its own, as those in `parsers.rs`: before 6.12 all frames of a chain of calls share 512 bytes of stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -192,21 +201,26 @@ extern "C" fn vigie_introduce(request: *mut Request, port: u32, method: u32, sta
     let Some(request) = (unsafe { request.as_mut() }) else {
         return 0;
     };
+    take_in(request, port as u16, method as u8, start) as u64
+}
+
+#[inline(always)]
+fn take_in(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
     // SAFETY: the helper has no preconditions.
     let process = unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 };
     request.start = start;
     request.process = process;
     request.service = service(process);
     request.route = ROUTE_UNKNOWN;
-    request.method = method as u8;
+    request.method = method;
     request.has_path = false;
     if request.service == SERVICE_UNKNOWN {
-        meet(process, port as u16, event::PROCESS);
+        meet(process, port, event::PROCESS);
     }
     if request.service != SERVICE_IGNORED {
         take_off(request);
     }
-    (request.service != SERVICE_IGNORED) as u64
+    request.service != SERVICE_IGNORED
 }
 
 /// The connection's request waits for its response.

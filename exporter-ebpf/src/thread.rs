@@ -191,9 +191,15 @@ fn translate(last: Option<LastWait>, time: u64) -> Option<LastWait> {
 #[inline(never)]
 pub extern "C" fn vigie_note_read(read: *mut Read, start: u64) -> u64 {
     // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
-    let Some(read) = (unsafe { read.as_mut() }) else {
-        return 0;
-    };
+    if let Some(read) = unsafe { read.as_mut() } {
+        note_read(read, start);
+    }
+    0
+}
+
+/// As [`vigie_note_read`], as a part of its caller.
+#[inline(always)]
+pub fn note_read(read: &mut Read, start: u64) {
     // SAFETY: the helper has no preconditions.
     let time = unsafe { bpf_ktime_get_ns() };
     let last = translate(observe(&mut read.moment, time, true), time);
@@ -205,7 +211,6 @@ pub extern "C" fn vigie_note_read(read: *mut Read, start: u64) -> u64 {
         vigie_look_back(read, start, end, length);
     }
     remember(read.moment.thread, time, read.moment.wait);
-    0
 }
 
 /// Finds how long the reader of a request has waited for a CPU since the request became readable at `start`, where its last wait,
