@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 const STORE_TIMEOUT: Duration = Duration::from_secs(60);
-const VIGIE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Verifying the programs takes a tenth of a second each, and hundred times as long in an emulated machine.
+const VIGIE_TIMEOUT: Duration = Duration::from_secs(120);
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 const SETTLE_PERIOD: Duration = Duration::from_millis(20);
 /// The statuses that [`nginx`] answers under `/status/`.
