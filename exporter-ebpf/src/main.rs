@@ -28,6 +28,7 @@ mod send;
 mod tcp_trouble;
 #[cfg(target_arch = "bpf")]
 mod thread;
+#[cfg(target_arch = "bpf")]
 mod trace;
 #[cfg(target_arch = "bpf")]
 mod user_memory;

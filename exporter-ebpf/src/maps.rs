@@ -11,8 +11,8 @@ use vigie_ebpf::{
     timeline::Timeline,
     traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
     types::{
-        BOUNDS, CPUS, CachedPath, Connection, FOLLOWED, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces, ProcessSums,
-        SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
+        BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces,
+        ProcessSums, SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
     },
 };
 
@@ -58,6 +58,16 @@ pub static WAITS: HashMap<SeriesKey, Waits, 20_480, BPF_F_NO_PREALLOC> = HashMap
 /// How many requests of a service are in flight: the sum over all CPUs.
 #[btf_map]
 pub static IN_FLIGHT: PerCpuArray<u64, SERVICES> = PerCpuArray::new();
+
+/// Bytes that services have exchanged with their clients, by service number.
+#[btf_map]
+static EXCHANGED: PerCpuArray<Exchanged, SERVICES> = PerCpuArray::new();
+
+/// What a service has exchanged on this CPU.
+#[inline(always)]
+pub fn exchanged(service: u16) -> Option<*mut Exchanged> {
+    EXCHANGED.get_ptr_mut(service as u32)
+}
 
 /// The routes that user space taught.
 #[btf_map]

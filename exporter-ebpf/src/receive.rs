@@ -22,7 +22,7 @@ use vigie_ebpf::{
 use crate::{
     flight::take_off,
     kernel::{busy, connection_or_adopt, first_read, forget_pieces, is_new, pieces, port, service},
-    maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, lost},
+    maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, exchanged, lost},
     parsers::{
         BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
         vigie_scan_lines, vigie_scan_request,
@@ -52,9 +52,22 @@ pub fn received<const AGAIN: bool>(sock: *const c_void, count: i32, flags: i32) 
     let Some(connection) = connection_or_adopt(sock) else {
         return;
     };
-    if connection.stage == stage::OPAQUE || !is_new::<AGAIN>(&mut connection.received_by) {
+    if !is_new::<AGAIN>(&mut connection.received_by) {
         return;
     }
+    if connection.stage != stage::OPAQUE {
+        follow(sock, connection, count);
+    }
+    // Last, because it may be the first that is seen of the service. What came before does not count.
+    if let Some(bytes) = exchanged(connection.request.service) {
+        // SAFETY: this CPU's element.
+        unsafe { (*bytes).received += count as u64 };
+    }
+}
+
+/// Follows what is read: a request, or a part of one.
+#[inline(always)]
+fn follow(sock: *const c_void, connection: &mut Connection, count: i32) {
     let first = first_read(sock, connection, count as u32);
     let missed = first.wrapping_sub(connection.position);
     if missed != 0 && connection.has_position {

@@ -15,7 +15,7 @@ use vigie_ebpf::{
 use crate::{
     flight::land,
     kernel::{busy, connection, is_new, pieces},
-    maps::{PARSED, lose, lost},
+    maps::{PARSED, exchanged, lose, lost},
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
     receive::vigie_take_line,
     report::finish,
@@ -52,7 +52,14 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
         }
         return;
     }
-    if connection.stage == stage::OPAQUE || !is_new::<AGAIN>(&mut connection.sent_by) {
+    if !is_new::<AGAIN>(&mut connection.sent_by) {
+        return;
+    }
+    if let Some(bytes) = exchanged(connection.request.service) {
+        // SAFETY: this CPU's element.
+        unsafe { (*bytes).sent += count as u64 };
+    }
+    if connection.stage == stage::OPAQUE {
         return;
     }
     trace::take_up(sock, connection);

@@ -164,6 +164,16 @@ pub struct SchedValue {
     pub buckets: [u64; WAIT_BOUNDS + 1],
 }
 
+/// Bytes that a service has exchanged with its clients, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Bytes that it has read.
+    pub received: u64,
+    /// Bytes that it has written.
+    pub sent: u64,
+}
+
 /// A thread's own books, as they were when it last left a CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -585,6 +595,8 @@ mod pod {
     unsafe impl aya::Pod for super::ShapeKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Waits {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Exchanged {}
 }
 
 #[cfg(test)]
@@ -638,7 +650,7 @@ mod tests {
         assert_eq!(size_of::<SeriesValue>(), 320);
         // 1,000 series on 128 CPUs stay below 64 MB (here: of 1,048,576 bytes).
         let per_cpu = 1000 * size_of::<SeriesValue>()
-            + SERVICES * (size_of::<SchedValue>() + 8)
+            + SERVICES * (size_of::<SchedValue>() + 8 + size_of::<Exchanged>())
             + 1024 * size_of::<CachedPath>()
             + 16_384;
         let processes = 2 * 4_194_304;

@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that panics has failed, as it should"
+    clippy::print_stdout,
+    reason = "a test that panics has failed, as it should, and what it prints helps to see why"
 )]
 
 mod common;

@@ -725,3 +725,55 @@ fn the_host_is_as_proc_says() {
     let waits = scrape.samples("vigie_host_runqueue_wait_seconds_total").count();
     assert_eq!(waits > 0, Path::new("/proc/schedstat").exists());
 }
+
+// === bytes ===
+
+/// What a service exchanges with its clients is what its requests and responses are, and after an upgrade more than that.
+#[test]
+fn bytes_on_the_network_are_exact() {
+    let server = start(
+        r#"
+listener = socket.create_server(("127.0.0.1", port))
+def serve(connection):
+    while (path := request(connection)) is not None:
+        if path != b"/upgrade":
+            answer(connection, b"x" * 5000)
+            continue
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n")
+        while piece := connection.recv(65536):
+            connection.sendall(piece)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],)).start()
+"#,
+    );
+    let dir = TempDir::new().unwrap();
+    let vigie = vigie(&["--config.file", &config(&dir, "exchange", server.port())]);
+    let mut stream = connect(server.address());
+    for _ in 0..50 {
+        get(&mut stream, "/");
+    }
+    let sums = |scrape: &Scrape| {
+        let service = [("service", "exchange")];
+        [
+            ("service_network_receive_bytes_total", "http_request_size_bytes_sum"),
+            ("service_network_transmit_bytes_total", "http_response_size_bytes_sum"),
+        ]
+        .map(|(network, http)| (of(scrape, network, "exchange"), scrape.sum(http, &service)))
+    };
+    let count = |scrape: &Scrape| scrape.sum("http_requests_total", &[("service", "exchange")]);
+    let scrape = settled_scrape(&vigie, |scrape| count(scrape) == 50.0);
+    for (network, http) in sums(&scrape) {
+        assert_eq!(network, http);
+        assert!(network > 50.0 * 30.0);
+    }
+    stream
+        .write_all(b"GET /upgrade HTTP/1.1\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n")
+        .unwrap();
+    assert!(common::read_head(&mut stream).unwrap().contains("101"));
+    let mut echo = vec![7; 10_000];
+    stream.write_all(&echo).unwrap();
+    stream.read_exact(&mut echo).unwrap();
+    let more = |scrape: &Scrape| sums(scrape).map(|(network, http)| network - http);
+    let scrape = settled_scrape(&vigie, |scrape| more(scrape) == [10_000.0; 2]);
+    assert_eq!(more(&scrape), [10_000.0; 2]);
+}

@@ -14,7 +14,7 @@ use aya::{
 use vigie_ebpf::{
     attribution::REASONS,
     trouble::TROUBLES,
-    types::{BOUNDS, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
+    types::{BOUNDS, Exchanged, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
 };
 
 use super::{
@@ -32,6 +32,7 @@ pub struct Books {
     series: PerCpuHashMap<MapData, SeriesKey, SeriesValue>,
     waits: HashMap<MapData, SeriesKey, Waits>,
     in_flight: PerCpuArray<MapData, u64>,
+    exchanged: PerCpuArray<MapData, Exchanged>,
     unattributed: PerCpuArray<MapData, u64>,
     shapes: HashMap<MapData, ShapeKey, u32>,
     full: Array<MapData, u32>,
@@ -101,6 +102,7 @@ impl Books {
             series: take(&mut ebpf, "SERIES")?.try_into()?,
             waits: take(&mut ebpf, "WAITS")?.try_into()?,
             in_flight: take(&mut ebpf, "IN_FLIGHT")?.try_into()?,
+            exchanged: take(&mut ebpf, "EXCHANGED")?.try_into()?,
             unattributed: take(&mut ebpf, "UNATTRIBUTED")?.try_into()?,
             shapes: take(&mut ebpf, "SHAPES")?.try_into()?,
             full: take(&mut ebpf, "FULL")?.try_into()?,
@@ -153,6 +155,20 @@ impl Books {
         // A request may begin on one CPU and end on another: each CPU's count alone can be below zero.
         let sum = counts.iter().fold(0u64, |sum, count| sum.wrapping_add(*count));
         Ok(u64::try_from(sum.cast_signed()).unwrap_or(0))
+    }
+
+    /// What a service has exchanged with its clients.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn exchanged(&self, service: u16) -> Result<Exchanged> {
+        let mut sum = Exchanged::default();
+        for Exchanged { received, sent } in self.exchanged.get(&u32::from(service), 0)?.iter() {
+            sum.received += received;
+            sum.sent += sent;
+        }
+        Ok(sum)
     }
 
     /// How much time is not attributed, in nanoseconds, by [`vigie_ebpf::attribution::Reason`].

@@ -275,6 +275,11 @@ impl Families {
 }
 
 fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let (mut received, mut sent) = (Vec::new(), Vec::new());
+    for (name, value) in &snapshot.exchanged {
+        received.push(counter(vec![pair("service", name)], value.received as f64));
+        sent.push(counter(vec![pair("service", name)], value.sent as f64));
+    }
     let (mut cpu, mut wait, mut switches) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in &snapshot.sched {
         let SchedValue {
@@ -308,6 +313,18 @@ fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
             MetricType::HISTOGRAM,
             "Time that a service's threads were runnable and waited for a CPU, each time before they got one. Includes throttling by a CPU quota.",
             wait,
+        ),
+        family(
+            "service_network_receive_bytes_total",
+            MetricType::COUNTER,
+            "Bytes that a service has read from its clients, whatever the protocol was after the first request.",
+            received,
+        ),
+        family(
+            "service_network_transmit_bytes_total",
+            MetricType::COUNTER,
+            "Bytes that a service has written to its clients, whatever the protocol was after the first request.",
+            sent,
         ),
         family(
             "service_context_switches_total",
@@ -364,6 +381,7 @@ mod tests {
             long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
             waits: BTreeMap::new(),
             in_flight: Vec::new(),
+            exchanged: Vec::new(),
             unattributed: Vec::new(),
             sched: Vec::new(),
             lost: Vec::new(),

@@ -16,8 +16,8 @@ use vigie_ebpf::{
     phases::Phases,
     request::PATH,
     types::{
-        Lost, PathEvent, ProcessEvent, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED, SERVICE_UNKNOWN,
-        SERVICES, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
+        Exchanged, Lost, PathEvent, ProcessEvent, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
+        SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
     },
 };
 
@@ -78,6 +78,8 @@ pub struct Snapshot {
     pub waits: BTreeMap<Labels, WaitBuckets>,
     /// Requests in flight, by service name.
     pub in_flight: Vec<(String, u64)>,
+    /// What services have exchanged with their clients, by service name.
+    pub exchanged: Vec<(String, Exchanged)>,
     /// Time that is not attributed, in nanoseconds, by reason.
     pub unattributed: Vec<(&'static str, u64)>,
     /// The handlers of each service, by its name, whose durations are not shown.
@@ -423,9 +425,10 @@ impl Ledger {
         }
         let waits = self.waits_of(&answered)?;
         let mut sched = Vec::new();
-        let mut in_flight = Vec::new();
+        let (mut in_flight, mut exchanged) = (Vec::new(), Vec::new());
         for (number, service) in self.services.iter() {
             in_flight.push((service.name.clone(), self.books.in_flight(number)?));
+            exchanged.push((service.name.clone(), self.books.exchanged(number)?));
             sched.push((service.name.clone(), self.books.sched(number)?));
         }
         let mut lost: Vec<_> = [
@@ -450,6 +453,7 @@ impl Ledger {
             requests,
             waits,
             in_flight,
+            exchanged,
             unattributed: REASON_NAMES.into_iter().zip(self.books.unattributed()?).collect(),
             long_lived: self.services.long_lived(),
             sched,

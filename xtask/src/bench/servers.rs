@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use testkit::{Client, Random, Request, Server, Shot, closed_loop, nginx, uvicorn_store, vigie};
+use testkit::{Client, Random, Request, Server, Shot, closed_loop, nginx, python_app, uvicorn_store, vigie};
 
 use super::{
     Context,
@@ -135,9 +135,28 @@ pub fn idle(context: &Context<'_>, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Time and size of a scrape at 100 and 1,000 route series.
+/// Threads in the processes of the service that is watched while scrapes are timed, and how many of these there are.
+const THREADS: usize = 2000;
+const PROCESSES: usize = 20;
+
+/// A service of many threads, which only sleep.
+const SLEEPERS: &str = r#"
+import os, socket, sys, threading, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+for _ in range(int(sys.argv[2]) - 1):
+    if os.fork() == 0:
+        break
+for _ in range(int(sys.argv[3]) - 1):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+while True:
+    listener.accept()[0].close()
+"#;
+
+/// Time and size of a scrape at 100 and 1,000 route series, beside many threads.
 pub fn scrapes(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let server = nginx(&[], "location /r { return 200 \"ok\\n\"; }", 1)?;
+    let (processes, threads) = (PROCESSES.to_string(), (THREADS / PROCESSES).to_string());
+    let _sleepers = python_app(&context.tools.python, SLEEPERS, &[&processes, &threads])?;
     let directory = testkit::TempDir::new()?;
     let config = directory.write("vigie.yml", b"max_routes: 5000\n")?;
     let config = config.to_str().context("a path that is not UTF-8")?;
@@ -152,24 +171,32 @@ pub fn scrapes(context: &Context<'_>, report: &mut Report) -> Result<()> {
                 .collect();
             client.send(&Request::get(format!("/r/{name}")))?;
         }
-        let found = watch.scrape()?.samples("http_requests_total").count();
+        let first = watch.scrape()?;
+        let found = first.samples("http_requests_total").count();
         ensure!(found >= series, "{found} series instead of {series}");
+        let threads = first.sum("service_threads", &[]);
+        ensure!(threads >= THREADS as f64, "{threads} threads instead of {THREADS}");
         let mut metrics = Client::connect(watch.server.address())?;
-        let (mut times, mut size, mut zipped) = (Vec::new(), 0, 0);
+        let (mut times, mut spent, mut size, mut zipped) = (Vec::new(), Vec::new(), 0, 0);
         for _ in 0..30 {
+            let before = cpu(watch.pid())?;
             let response = metrics.send(&Request::get("/metrics"))?;
             times.push((response.end - response.start).as_secs_f64() * 1e3);
             size = response.body.len();
+            // So that it has left its CPU, and its books are up to date.
+            std::thread::sleep(Duration::from_millis(5));
+            spent.push((cpu(watch.pid())? - before) as f64 / 1e6);
         }
         zipped += metrics
             .send(&Request::get("/metrics").header("accept-encoding", "gzip"))?
             .body
             .len();
         report.line(
-            &format!("a scrape with {series} route series: time, size, size with gzip"),
+            &format!("a scrape with {series} route series and {THREADS} threads: time, CPU time, size, size with gzip"),
             &format!(
-                "{:.1} ms, {} KB, {} KB",
+                "{:.1} ms, {:.1} ms, {} KB, {} KB",
                 median(times.into_iter()),
+                median(spent.into_iter()),
                 size / 1000,
                 zipped / 1000
             ),
