@@ -208,7 +208,7 @@ pub mod habit {
 
 /// How many threads' [`ThreadBooks`] are kept: a power of two. Thread ids are given in turn, so that two threads rarely meet in
 /// one place.
-pub const THREADS: usize = 65_536;
+pub const THREADS: usize = 32_768;
 
 /// What the threads of a process did, as far as they have left a CPU since its first request, and its requests. Kept for processes
 /// with several threads.
@@ -232,7 +232,7 @@ pub struct ProcessSums {
 }
 
 /// How many processes' [`ProcessSums`] are kept, and how many threads' timelines: a power of two.
-pub const FOLLOWED: usize = 2048;
+pub const FOLLOWED: usize = 4096;
 
 /// How many bounds the histograms of a request's waits have.
 pub const PHASE_BOUNDS: usize = 10;

@@ -273,6 +273,7 @@ http_requests_aborted_total{port="8",handler="/a",method="GET"} 5
             problems_of(&without, &[truth(&[0.1, 0.1])], 0.02),
             [
                 "durations of {GET /a 200} 0 not 2",
+                "the phases are 0.2 s, and the durations 0 s",
                 "mean ms of {GET /a 200}: nothing not 100.0"
             ]
         );

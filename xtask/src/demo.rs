@@ -70,6 +70,7 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     let scrape = servers.vigie.scrape().context("cannot scrape Vigie")?;
     let comparison = Comparison::new(records, &scrape, servers.store.port());
     report::comparison(&comparison);
+    report::phases(&scrape, servers.store.port());
     report::service(&scrape, servers.store.port());
 
     if options.once {

@@ -72,6 +72,8 @@ pub enum Role {
     Trouble,
     /// Without it `vigie_host_runqueue_length` is missing.
     RunQueue,
+    /// What the programs on a socket's hooks have to know of a thread. Without it the phases of requests are not known.
+    Phases,
 }
 
 // === impl Role ===
@@ -90,6 +92,7 @@ impl Role {
             Self::Threads => "a thread's first stint may be missing from its service",
             Self::Trouble => "service_tcp_retransmits_total, or a direction of service_tcp_resets_total, is missing",
             Self::RunQueue => "vigie_host_runqueue_length is missing",
+            Self::Phases => "all of a request's time is unattributed",
         }
     }
 }
@@ -448,11 +451,12 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     let is_twice = functions.is_some() || std::env::var_os(TWICE).is_some();
     let twice = u32::from(is_twice);
     // What the phases need is, among others, what the scheduler's probe needs.
-    let phases_error = offsets
-        .unusable
-        .iter()
-        .find(|(probe, _)| [offsets::PHASES, "switch"].contains(probe));
-    let phases = u32::from(phases_error.is_none() && std::env::var_os(NO_PHASES).is_none());
+    let is_for_phases = |(probe, _): &&(&str, String)| [offsets::PHASES, "switch"].contains(probe);
+    let phases_error = match offsets.unusable.iter().find(is_for_phases) {
+        Some((_, reason)) => Some(reason.clone()),
+        None => std::env::var_os(NO_PHASES).map(|_| format!("{NO_PHASES} is set")),
+    };
+    let phases = u32::from(phases_error.is_none());
     let jiffy = jiffy();
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf));
@@ -485,6 +489,18 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         if let Some(probe) = probe(&mut ebpf, &btf, plan, signatures, unusable.map(|(_, reason)| reason)) {
             probes.push(probe);
         }
+    }
+    // No program of its own, but missed like one.
+    if let Some(error) = phases_error {
+        probes.push(Probe {
+            name: offsets::PHASES,
+            hook: "task_struct",
+            kind: Kind::Tracepoint,
+            role: Role::Phases,
+            error: Some(error),
+            verified: None,
+            program: "",
+        });
     }
     Ok(Loaded { ebpf, probes })
 }

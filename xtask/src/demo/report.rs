@@ -75,6 +75,40 @@ fn totals(comparison: &Comparison) -> (u64, u64) {
     )
 }
 
+/// The phases of a request, and their columns.
+const PHASES: [(&str, &str); 6] = [
+    ("queue", "queue"),
+    ("runqueue", "runqueue"),
+    ("cpu", "cpu"),
+    ("blocked", "blocked"),
+    ("send", "send"),
+    ("unattributed", "?"),
+];
+
+/// Where the time of the requests on this port went, by route, in percent.
+pub fn phases(scrape: &Scrape, port: u16) {
+    let port = port.to_string();
+    let routes: BTreeSet<(String, String)> = scrape
+        .counts(REQUESTS, &[("port", &port)])
+        .into_keys()
+        .map(|(handler, method, _)| (handler, method))
+        .collect();
+    let [queue, runqueue, cpu, blocked, send, unknown] = PHASES.map(|(_, column)| column);
+    let mut table = Table::new(2, ["handler", "method", queue, runqueue, cpu, blocked, send, unknown]);
+    for (handler, method) in routes {
+        let phases = scrape.phases(&[("port", &port), ("handler", &handler), ("method", &method)]);
+        let all: f64 = phases.values().sum();
+        let share = |phase: &str| {
+            let part = phases.get(phase).copied().unwrap_or_default();
+            format!("{:.1}", if all > 0.0 { part / all * 100.0 } else { 0.0 })
+        };
+        let [queue, runqueue, cpu, blocked, send, unknown] = PHASES.map(|(phase, _)| share(phase));
+        table.add([handler, method, queue, runqueue, cpu, blocked, send, unknown]);
+    }
+    println!("Where their time went, in percent (?: not known to be one request's):\n");
+    println!("{}", table.render());
+}
+
 /// What Vigie says about the service on this port, beside its requests.
 pub fn service(scrape: &Scrape, port: u16) {
     let aborted = scrape.sum(ABORTED, &[("port", &port.to_string())]);
