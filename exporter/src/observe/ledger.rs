@@ -23,6 +23,7 @@ use vigie_ebpf::{
 
 use super::{
     listeners::listeners,
+    process::{children, run_the_same},
     routes::{Lesson, NONE, Routes},
     services::Services,
     usage::{Usage, UsageSnapshot},
@@ -301,7 +302,19 @@ impl Ledger {
         let command = command.split(|byte| *byte == 0).next().unwrap_or_default();
         let service = self.services.identify(process, &String::from_utf8_lossy(command), port);
         self.books.processes.set(process, service);
+        self.adopt_workers(process, service);
         service
+    }
+
+    /// Workers that a process has forked before it was named are of its service, too. Those that it forks from now on are from the start.
+    fn adopt_workers(&self, process: u32, service: u16) {
+        for child in children(process) {
+            let is_named = Self::is_known(self.books.processes.get(child));
+            if !is_named && self.books.processes.get(child) != SERVICE_IGNORED && run_the_same(process, child) {
+                self.books.processes.set(child, service);
+                self.adopt_workers(child, service);
+            }
+        }
     }
 
     fn see(&mut self, event: &PathEvent) -> Result<()> {

@@ -92,6 +92,30 @@ impl ProcessInfo {
     }
 }
 
+/// The children of a process, as `/proc/<pid>/task/<thread>/children` lists them; none where the kernel has no such file.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|child| child.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Whether two processes run the same executable, as far as that can be read.
+#[must_use]
+pub fn run_the_same(one: u32, other: u32) -> bool {
+    let exe = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    exe(one).is_some_and(|exe_of_one| Some(exe_of_one) == exe(other))
+}
+
 /// Splits a `cmdline` file into its arguments.
 #[must_use]
 pub fn parse_argv(bytes: &[u8]) -> Vec<String> {
