@@ -329,7 +329,7 @@ fn what_cannot_be_read() {
     let directory = TempDir::new().unwrap();
     let shop = Shop::open("unreadable");
     let nobody = format!("127.0.0.1:{}", testkit::free_port().unwrap());
-    let other = format!("http://{}/", shop.server.address());
+    let other = format!("http://{}/{}/basket", shop.server.address(), shop.name);
     let page = directory.path().join("page.html");
     for command in [
         vec!["top"],
