@@ -142,6 +142,12 @@ fn take_head(connection: &mut Connection, head: &Head, at: u64, end: u64, count:
     if status == 101 || (method == CONNECT && status < 300) {
         finish(connection, connection.last_send, status);
         connection.stage = stage::OPAQUE;
+        // What was read behind the request is another protocol's, whatever it looks like.
+        let others = connection.put.wrapping_sub(connection.taken) as u64;
+        if others != 0 {
+            land(&connection.request, others - 1);
+            connection.taken = connection.put;
+        }
         return count;
     }
     if method == HEAD || status == 204 || status == 304 {
