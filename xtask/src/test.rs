@@ -51,7 +51,7 @@ pub fn run(options: &Options) -> Result<()> {
         step("truth", || truth::run(&truth::Options::default()))?;
         step("soak", || soak::run(tools, &soak::Options::short()))?;
         if HAS_OTHER_KERNELS {
-            step("other kernels", || vm::run(&vm::Options::new(&OTHER_KERNELS)))?;
+            step("other kernels", || vm::run(&vm::Options::short(&OTHER_KERNELS)))?;
             step("functions where there are tracepoints", || {
                 vm::run(&vm::Options::functions())
             })?;

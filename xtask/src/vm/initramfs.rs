@@ -47,7 +47,7 @@ impl Payload {
             binary: binary.to_owned(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             environment: Vec::new(),
-            limit: Duration::from_secs(300),
+            limit: Duration::from_secs(900),
             only: &[],
         }
     }
@@ -199,7 +199,7 @@ mod tests {
         assert!(two.is_for("6.1") && !two.is_for("6.12") && one.is_for("6.12"));
         let script = script(&[&one, &two]);
         assert!(
-            script.contains("\nrun one 300 env 'E=1' '/x/y' 'a b' 'c'\nrun two 300 env '/x/z'\n"),
+            script.contains("\nrun one 900 env 'E=1' '/x/y' 'a b' 'c'\nrun two 900 env '/x/z'\n"),
             "{script}"
         );
     }
