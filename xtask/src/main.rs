@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod debian;
 mod demo;
 mod document;
 mod paths;
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Setup => setup::ensure().map(drop),
+        Task::Setup => setup::ensure().and_then(|_| setup::ensure_monitoring()).map(drop),
         Task::Demo(options) => demo::run(&setup::ensure()?, &options),
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
         Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),

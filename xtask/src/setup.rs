@@ -1,11 +1,13 @@
 //! `cargo xtask setup`: installs what is missing, and says what it does.
 
+mod monitoring;
 mod packages;
 mod python;
 mod rust;
 mod servers;
 
 use anyhow::Result;
+pub use monitoring::Monitoring;
 pub use servers::ServerTools;
 use std::path::PathBuf;
 
@@ -34,6 +36,11 @@ pub fn ensure_build() -> Result<()> {
 /// Installs what is missing for running other kernels, which are x86-64 ones.
 pub fn ensure_vm() -> Result<()> {
     packages::ensure(&packages::VM)
+}
+
+/// Fetches what is missing of Prometheus and Alertmanager: Debian bookworm's, and the newest.
+pub fn ensure_monitoring() -> Result<[Monitoring; 2]> {
+    monitoring::ensure()
 }
 
 /// Installs and builds what is missing of the servers of the servers' table. Takes a second when nothing is.

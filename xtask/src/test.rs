@@ -81,6 +81,7 @@ fn ensure_all() -> Result<Tools> {
         setup::ensure_vm()?;
     }
     setup::ensure_servers()?;
+    setup::ensure_monitoring()?;
     Ok(tools)
 }
 

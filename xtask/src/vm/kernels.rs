@@ -1,31 +1,21 @@
 //! Debian's kernels, fetched with apt and kept in the user's cache directory.
-//!
-//! The machine's own apt says where its Debian mirror is. A second apt, with all its files in the cache, looks there for
-//! the suites that have the kernels: so nothing of the machine's apt changes, and apt checks signatures and checksums.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::command;
+use crate::debian::{self, Apt, SUITES};
 
 /// The word for the newest kernel that there is.
 pub const NEWEST: &str = "newest";
 
-/// Debian 12 (Linux 6.1), 13 (6.12), and what becomes the next one (the newest).
-const SUITES: [&str; 3] = ["bookworm", "trixie", "sid"];
 const FLAVOR: &str = "-cloud-amd64";
 /// What the packages that hold a kernel begin with. Since 7.x, `linux-image-…` only depends on `linux-binary-…`.
 const HOLDERS: [&str; 2] = ["linux-binary-", "linux-image-"];
-const KEYRINGS: [&str; 2] = [
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "/usr/share/keyrings/debian-archive-keyring.pgp",
-];
-
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -37,13 +27,6 @@ pub struct Kernel {
     pub image: PathBuf,
 }
 
-/// The user's cache directory for this project.
-pub fn cache() -> Result<PathBuf> {
-    let not_empty = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = not_empty("XDG_CACHE_HOME").or_else(|| Some(not_empty("HOME")?.join(".cache")));
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("vigie"))
-}
-
 /// The kernel of that series ("6.12", "7"), or the newest. Fetched if it is not there, or if `update` asks for newer ones.
 pub fn get(wanted: &str, update: bool) -> Result<Kernel> {
     let is_version = wanted.split('.').all(|part| part.parse::<u32>().is_ok());
@@ -51,7 +34,7 @@ pub fn get(wanted: &str, update: bool) -> Result<Kernel> {
         wanted == NEWEST || is_version,
         "'{wanted}' is no kernel: use a version like 6.12, or {NEWEST}"
     );
-    let cache = cache()?.join("kernels");
+    let cache = debian::cache()?.join("kernels");
     let place = cache.join(wanted);
     if update || !place.join("vmlinuz").exists() {
         fetch(wanted, &cache, &place).with_context(|| format!("cannot fetch the kernel {wanted}"))?;
@@ -65,20 +48,17 @@ pub fn get(wanted: &str, update: bool) -> Result<Kernel> {
 }
 
 fn fetch(wanted: &str, cache: &Path, place: &Path) -> Result<()> {
-    let apt = Apt::new(&cache.join("apt"))?;
-    let (package, version) = apt.newest(wanted)?;
+    let apt = Apt::new()?;
+    let (package, version) = newest(&apt, wanted)?;
     // Named after this process: another one may do the same now.
     let work = cache.join(format!("{wanted}.{}", std::process::id()));
     let result = (|| {
         fs::create_dir_all(&work)?;
-        apt.download(&package, &version, &work)?;
-        let file = only_file(&work, ".deb")?;
-        command::run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(work.join("content")))?;
+        apt.unpack(&format!("{package}={version}"), &work.join("content"))?;
         let kernel = find_image(&work.join("content"))?;
         fs::rename(&kernel, work.join("vmlinuz"))?;
         fs::write(work.join("version"), &version)?;
         fs::remove_dir_all(work.join("content"))?;
-        fs::remove_file(&file)?;
         if place.exists() {
             fs::remove_dir_all(place)?;
         }
@@ -90,16 +70,6 @@ fn fetch(wanted: &str, cache: &Path, place: &Path) -> Result<()> {
         let _ = fs::remove_dir_all(&work);
     }
     result
-}
-
-fn only_file(directory: &Path, end: &str) -> Result<PathBuf> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(end) {
-            return Ok(path);
-        }
-    }
-    bail!("apt has downloaded no {end}")
 }
 
 /// The kernel image of an unpacked package: in `/boot`, or, since 7.x, beside the modules.
@@ -124,99 +94,19 @@ fn find_image(content: &Path) -> Result<PathBuf> {
         .context("the package holds no kernel image")
 }
 
-/// An apt with files of its own.
-struct Apt {
-    options: Vec<String>,
-}
-
-// === impl Apt ===
-
-impl Apt {
-    fn new(directory: &Path) -> Result<Self> {
-        for inside in ["state/lists/partial", "cache/archives/partial", "etc"] {
-            fs::create_dir_all(directory.join(inside))?;
-        }
-        let mirror = mirror()?;
-        let keyring = KEYRINGS.into_iter().find(|file| Path::new(file).exists());
-        let signed = keyring.map_or_else(String::new, |file| format!("[signed-by={file}] "));
-        let sources: String = SUITES
-            .iter()
-            .map(|suite| format!("deb {signed}{mirror} {suite} main\n"))
-            .collect();
-        let list = directory.join("etc/sources.list");
-        fs::write(&list, sources)?;
-        let directory = directory.display();
-        let options = [
-            format!("Dir::State={directory}/state"),
-            format!("Dir::Cache={directory}/cache"),
-            format!("Dir::Etc::SourceList={}", list.display()),
-            "Dir::Etc::SourceParts=/dev/null".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
-            // The user's cache is not open to apt's own user.
-            "APT::Sandbox::User=root".to_owned(),
-        ];
-        let apt = Self {
-            options: options
-                .into_iter()
-                .flat_map(|option| ["-o".to_owned(), option])
-                .collect(),
-        };
-        command::output(apt.command("apt-get").args(["--quiet=2", "update"]))?;
-        Ok(apt)
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.args(&self.options);
-        command
-    }
-
-    /// The package that holds the newest kernel of a series, and its version.
-    fn newest(&self, wanted: &str) -> Result<(String, String)> {
-        let pattern = format!("^({})[0-9].*{FLAVOR}$", HOLDERS.join("|"));
-        let found = command::output(self.command("apt-cache").args(["search", "--names-only", &pattern]))?;
-        let names: Vec<&str> = found.lines().filter_map(|line| line.split(' ').next()).collect();
-        ensure!(!names.is_empty(), "the mirror has no {FLAVOR} kernels");
-        let records = command::output(
-            self.command("apt-cache")
-                .args(["show", "--no-all-versions"])
-                .args(&names),
-        )?;
-        let kernels = packages(&records);
-        newest_of(&kernels, wanted)
-            .with_context(|| format!("the mirror has no kernel {wanted} in {}", SUITES.join(", ")))
-    }
-
-    fn download(&self, package: &str, version: &str, directory: &Path) -> Result<()> {
-        let mut command = self.command("apt-get");
-        command
-            .args(["--quiet=2", "download", &format!("{package}={version}")])
-            .current_dir(directory);
-        command::output(&mut command).map(drop)
-    }
-}
-
-/// The machine's own Debian mirror.
-fn mirror() -> Result<String> {
-    let ask = || {
-        command::output(Command::new("apt-get").args([
-            "indextargets",
-            "--format",
-            "$(ORIGIN) $(LABEL) $(COMPONENT) $(REPO_URI)",
-            "Created-By: Packages",
-        ]))
-    };
-    let pick = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("Debian Debian main "));
-        line.map(str::to_owned)
-    };
-    if let Some(mirror) = pick(&ask()?) {
-        return Ok(mirror);
-    }
-    // Origins are known once the lists are there.
-    command::run(Command::new("apt-get").args(["--quiet=2", "update"]))?;
-    pick(&ask()?).context("this machine's apt knows no Debian mirror")
+/// The package that holds the newest kernel of a series, and its version.
+fn newest(apt: &Apt, wanted: &str) -> Result<(String, String)> {
+    let pattern = format!("^({})[0-9].*{FLAVOR}$", HOLDERS.join("|"));
+    let found = command::output(apt.command("apt-cache").args(["search", "--names-only", &pattern]))?;
+    let names: Vec<&str> = found.lines().filter_map(|line| line.split(' ').next()).collect();
+    ensure!(!names.is_empty(), "the mirror has no {FLAVOR} kernels");
+    let records = command::output(
+        apt.command("apt-cache")
+            .args(["show", "--no-all-versions"])
+            .args(&names),
+    )?;
+    let kernels = packages(&records);
+    newest_of(&kernels, wanted).with_context(|| format!("the mirror has no kernel {wanted} in {}", SUITES.join(", ")))
 }
 
 /// Names and versions in the records of `apt-cache show`.
