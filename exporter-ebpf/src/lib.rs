@@ -12,6 +12,7 @@
 //! - [`phases`]: where the duration of a request went; [`attribution`]: how that is found, with [`timeline`]: how long a thread waited
 //!   for a CPU, and [`clock`]: when it got one.
 //! - [`trouble`]: what goes wrong on the way to a client.
+//! - [`native`]: the buckets of native histograms.
 //! - [`traced`]: single requests, for whoever asks to see them.
 //! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
 
@@ -25,6 +26,7 @@ pub mod chunked;
 pub mod clock;
 pub mod head;
 pub mod method;
+pub mod native;
 pub mod path;
 pub mod phases;
 pub mod request;

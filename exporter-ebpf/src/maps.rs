@@ -8,10 +8,11 @@ use vigie_ebpf::{
     attribution::{Moment, REASONS, Reason},
     bytes::BUFFER,
     clock::Offset,
+    native::Native,
     timeline::Timeline,
     traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
     types::{
-        BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, LOST, Lost, PROCESS_BLOCK, Parsed, Pieces,
+        BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, LOST, Lost, NATIVES, PROCESS_BLOCK, Parsed, Pieces,
         ProcessSums, SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
     },
 };
@@ -49,6 +50,10 @@ pub static LATENCY_BOUNDS: Array<[u64; BOUNDS], 1> = Array::new();
 /// The requests. Only user space makes entries.
 #[btf_map]
 pub static SERIES: PerCpuHashMap<SeriesKey, SeriesValue, 65_536, BPF_F_NO_PREALLOC> = PerCpuHashMap::new();
+
+/// The native histograms. User space counts in it, too.
+#[btf_map]
+pub static NATIVE: Array<Native, NATIVES, BPF_F_MMAPABLE> = Array::new();
 
 /// How long the requests of a route have waited, where that is long. The key is that of its series with the status 0.
 /// Only user space makes entries, and one before any series of the route.

@@ -2,6 +2,7 @@
 
 use vigie_ebpf::{
     attribution::Reason,
+    native::{NATIVE_BUCKETS, native_place},
     phases::Phases,
     types::{
         Connection, Finished, Lost, PHASE_BOUNDS, PHASE_BOUNDS_NS, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER,
@@ -13,7 +14,7 @@ use vigie_ebpf::{
 use crate::{
     flight::land,
     kernel::{service, set_service},
-    maps::{EVENTS, LATENCY_BOUNDS, SERIES, SHAPES, WAITS, add, lost, unattributed},
+    maps::{EVENTS, LATENCY_BOUNDS, NATIVE, SERIES, SHAPES, WAITS, add, lost, unattributed},
     trace,
 };
 
@@ -115,12 +116,29 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
             note_waits(key, &finished.phases);
         }
         // SAFETY: the pointer is to this CPU's part of the entry.
+        note_native(unsafe { (*value).native }, finished.phases.duration());
+        // SAFETY: the same.
         unsafe { (*value).count(bounds, &finished) };
     } else {
         report(request, &key, &finished);
     }
     // Last: user space finds out the route from what was reported.
     trace::note(request, &key, &finished)
+}
+
+/// Counts a request in the native histogram of its series: before the request itself, as the waits. So whoever reads the
+/// requests first finds as many here, or more.
+#[inline(always)]
+fn note_native(place: u64, duration: u64) {
+    if let Some(counts) = NATIVE.get_ptr_mut(place as u32) {
+        // SAFETY: a place is below the array's length. The mask is for the verifier.
+        unsafe {
+            add(
+                counts.cast::<u64>().add(native_place(duration) & (NATIVE_BUCKETS - 1)),
+                1,
+            )
+        };
+    }
 }
 
 /// Counts the waits of a request that are above the first bound: before the request itself, so that what user space reads

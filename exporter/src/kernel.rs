@@ -4,6 +4,7 @@ pub mod books;
 pub mod btf;
 pub mod load;
 pub mod missed;
+pub mod native_counts;
 pub mod offsets;
 pub mod preemption;
 pub mod process_table;

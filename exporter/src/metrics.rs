@@ -1,9 +1,12 @@
 //! From measurements to Prometheus families, and to their text.
 
 pub mod families;
+pub mod format;
 pub mod model;
+mod openmetrics;
 mod phases;
+mod protobuf;
 mod routes;
-pub mod text;
+mod text;
 pub mod traces;
 pub mod usage;

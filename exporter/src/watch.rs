@@ -24,7 +24,7 @@ use crate::{
         traces::Traces,
     },
     logging::Level,
-    metrics::{self, families::Families, text},
+    metrics::{self, families::Families, format::Format},
     observe::{ledger::Ledger, tracers::Tracers},
 };
 
@@ -89,18 +89,18 @@ impl Watch {
         Ok(watch)
     }
 
-    /// All metrics as they are now, in the text format.
+    /// All metrics as they are now.
     ///
     /// # Errors
     ///
     /// If the maps cannot be read.
-    pub fn text(&self) -> Result<String> {
-        let snapshot = self.ledger()?.snapshot()?;
+    pub fn metrics(&self, format: Format) -> Result<Vec<u8>> {
+        let snapshot = self.ledger()?.snapshot(format == Format::Protobuf)?;
         let mut families = self.families.collect(&snapshot);
         if let Ok(tracers) = self.tracers.lock() {
             families.extend(metrics::traces::families(&tracers.totals()));
         }
-        Ok(text::encode(&families))
+        Ok(format.encode(&families))
     }
 
     fn ledger(&self) -> Result<MutexGuard<'_, Ledger>> {

@@ -7,7 +7,7 @@ use super::error::Place;
 const NANOS_PER_SECOND: f64 = 1e9;
 /// Largest bound: above it a `f64` no longer holds every whole nanosecond.
 const MAX_SECONDS: f64 = 9_007_199.0;
-const MAX_BOUNDS: usize = 30;
+const MAX_BOUNDS: usize = vigie_ebpf::types::BOUNDS;
 
 /// Upper bounds of the finite buckets, strictly increasing.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +47,7 @@ impl Default for Buckets {
 pub(super) fn check(list: &Spanned<Vec<Spanned<f64>>>) -> Result<Buckets, Place> {
     if !(1..=MAX_BOUNDS).contains(&list.value.len()) {
         let problem = format!("buckets has {} bounds", list.value.len());
-        return Err(Place::at(list, &problem, "give 1 to 30 bounds in seconds"));
+        return Err(Place::at(list, &problem, "give 1 to 27 bounds in seconds"));
     }
     let mut nanos = Vec::with_capacity(list.value.len());
     for bound in &list.value {

@@ -138,7 +138,7 @@ fn says_where_and_what_to_do() {
 
 #[test]
 fn refuses_bad_values() {
-    let many = format!("buckets: [{}]", ["9"; 31].join(", "));
+    let many = format!("buckets: [{}]", ["9"; 28].join(", "));
     for text in [
         many.as_str(),
         "buckets: []",
@@ -280,7 +280,7 @@ proptest! {
     }
 
     #[test]
-    fn whole_nanoseconds_round_trip(mut nanos in prop::collection::btree_set(1_u64..10_000_000_000, 1..30)) {
+    fn whole_nanoseconds_round_trip(mut nanos in prop::collection::btree_set(1_u64..10_000_000_000, 1..28)) {
         let list: Vec<String> = nanos
             .iter()
             .map(|n| format!("{}.{:09}", n / 1_000_000_000, n % 1_000_000_000))

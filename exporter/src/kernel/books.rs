@@ -20,6 +20,7 @@ use vigie_ebpf::{
 use super::{
     load::{Probe, Role, padded_bounds},
     missed::missed,
+    native_counts::NativeCounts,
     process_table::ProcessTable,
 };
 
@@ -29,6 +30,8 @@ const BPF_NOEXIST: u64 = 1;
 pub struct Books {
     /// Which service each process belongs to.
     pub processes: ProcessTable,
+    /// The native histograms.
+    pub native: NativeCounts,
     series: PerCpuHashMap<MapData, SeriesKey, SeriesValue>,
     waits: HashMap<MapData, SeriesKey, Waits>,
     in_flight: PerCpuArray<MapData, u64>,
@@ -99,6 +102,7 @@ impl Books {
         };
         Ok(Self {
             processes: ProcessTable::new(take(&mut ebpf, "PROCESSES")?, ProcessTable::blocks(pid_max))?,
+            native: NativeCounts::new(take(&mut ebpf, "NATIVE")?)?,
             series: take(&mut ebpf, "SERIES")?.try_into()?,
             waits: take(&mut ebpf, "WAITS")?.try_into()?,
             in_flight: take(&mut ebpf, "IN_FLIGHT")?.try_into()?,
@@ -117,7 +121,7 @@ impl Books {
         })
     }
 
-    /// Starts a series: from now on the kernel counts its requests. `false`: it has no memory for it right now.
+    /// Starts a series: from now on the kernel counts its requests, also in the native histogram at that place. `false`: it has no memory for it right now.
     ///
     /// The kernel takes the elements of such a map from a small reserve that it fills in the background, so a burst of new
     /// series can find it empty for a moment.
@@ -125,11 +129,15 @@ impl Books {
     /// # Errors
     ///
     /// If the map cannot be written for any other reason.
-    pub fn start_series(&mut self, key: SeriesKey) -> Result<bool> {
+    pub fn start_series(&mut self, key: SeriesKey, native: usize) -> Result<bool> {
         if !is_made(self.waits.insert(route_key(&key), Waits::default(), BPF_NOEXIST))? {
             return Ok(false);
         }
-        let zero = PerCpuValues::try_from(vec![SeriesValue::default(); self.cpus])?;
+        let value = SeriesValue {
+            native: native as u64,
+            ..SeriesValue::default()
+        };
+        let zero = PerCpuValues::try_from(vec![value; self.cpus])?;
         is_made(self.series.insert(key, zero, BPF_NOEXIST))
     }
 
@@ -197,6 +205,7 @@ impl Books {
                 phases,
                 request_bytes,
                 response_bytes,
+                native: _,
             } = value;
             for (total, count) in sum.buckets.iter_mut().zip(buckets) {
                 *total += count;

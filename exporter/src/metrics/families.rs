@@ -6,9 +6,11 @@ use prometheus::{core::Collector, process_collector::ProcessCollector};
 use vigie_ebpf::types::{SchedValue, WAIT_BOUNDS_NS};
 
 use super::{
-    model::{Bounds, Family, Kind, counter, family, from_crate, gauge, histogram, pair, summary},
+    model::{
+        Bounds, Family, Kind, NativeHistogram, Value, counter, family, from_crate, gauge, histogram, pair, summary,
+    },
     phases,
-    routes::{Route, routes},
+    routes::{Answered, Route, routes},
 };
 use crate::{kernel::load::Probe, observe::ledger::Snapshot};
 
@@ -65,7 +67,7 @@ impl Families {
                 let count: u64 = value.buckets.iter().sum();
                 aborted.push(counter(route.labels.clone(), count as f64));
             }
-            for (status, value) in &route.answered {
+            for Answered { status, value, native } in &route.answered {
                 let labels = route.with_status(*status);
                 // The kernel side counts above the last bound wherever no bound is in use.
                 let (below, above) = value.buckets.split_at(self.used);
@@ -77,7 +79,11 @@ impl Families {
                 sent.push(summary(labels.clone(), count, value.response_bytes));
                 if !route.is_long_lived {
                     let sum = value.phases.duration() as f64 / NANOSECONDS;
-                    duration.push(histogram(labels, &self.bounds, counts, sum));
+                    let mut metric = histogram(labels, &self.bounds, counts, sum);
+                    if let (Value::Histogram(histogram), Some(native)) = (&mut metric.value, native) {
+                        histogram.native = Some(NativeHistogram::new(native));
+                    }
+                    duration.push(metric);
                 }
             }
         }
@@ -295,6 +301,7 @@ mod tests {
                 .map(|(service, handler)| (labels(service, handler, 200), once))
                 .into(),
             long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
+            native: BTreeMap::new(),
             waits: BTreeMap::new(),
             in_flight: Vec::new(),
             exchanged: Vec::new(),

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, rc::Rc};
 
 use prometheus::proto::{self, MetricType};
+use vigie_ebpf::native::{NATIVE_FIRST, NATIVE_SCHEMA, Native};
 
 /// What kind of metrics a family has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,34 @@ pub struct Histogram {
     pub counts: Vec<u64>,
     /// The sum of all sizes.
     pub sum: f64,
+    /// The same in native buckets, where that was asked for.
+    pub native: Option<NativeHistogram>,
+    /// Single ones among them.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// Counts in the buckets of Prometheus' native histograms.
+#[derive(Clone, Debug)]
+pub struct NativeHistogram {
+    /// How fine the buckets are.
+    pub schema: i32,
+    /// Up to which size they count as zero.
+    pub zero_threshold: f64,
+    /// How many do.
+    pub zero_count: u64,
+    /// The buckets that are not empty, by their index.
+    pub buckets: Vec<(i32, u64)>,
+}
+
+/// One of those that were counted, with something that leads to it.
+#[derive(Clone, Debug)]
+pub struct Exemplar {
+    /// What leads to it.
+    pub labels: Vec<Pair<'static>>,
+    /// Its size.
+    pub value: f64,
+    /// When it was counted, in seconds since 1970.
+    pub time: f64,
 }
 
 /// The value of a metric, of the kind of its family.
@@ -170,6 +199,8 @@ pub fn histogram<'a>(
             bounds: Rc::clone(bounds),
             counts: counts.into(),
             sum,
+            native: None,
+            exemplars: Vec::new(),
         }),
     }
 }
@@ -274,6 +305,29 @@ fn bound_text(bound: f64) -> String {
         text.push_str(".0");
     }
     text
+}
+
+// === impl NativeHistogram ===
+
+impl NativeHistogram {
+    /// That of the kernel side's counts.
+    pub fn new(counts: &Native) -> Self {
+        let places = (NATIVE_FIRST..).zip(counts).skip(1);
+        Self {
+            schema: NATIVE_SCHEMA,
+            zero_threshold: (f64::from(NATIVE_FIRST) / 8.0).exp2(),
+            zero_count: counts[0],
+            buckets: places
+                .filter(|(_, count)| **count > 0)
+                .map(|(index, count)| (index, *count))
+                .collect(),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.zero_count + self.buckets.iter().map(|(_, count)| count).sum::<u64>()
+    }
 }
 
 // === impl Histogram ===

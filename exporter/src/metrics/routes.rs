@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use vigie_ebpf::{
+    native::Native,
     phases::Phases,
     types::{STATUS_ABORTED, SeriesValue},
 };
@@ -18,11 +19,22 @@ pub struct Route<'a> {
     /// What its metrics have in common: service, port, method and handler.
     pub labels: LabelSet<'a>,
     /// What was answered, by status.
-    pub answered: Vec<(u16, &'a SeriesValue)>,
+    pub answered: Vec<Answered<'a>>,
     /// What was not.
     pub aborted: Option<&'a SeriesValue>,
     /// Whether its requests last as long as their clients like.
     pub is_long_lived: bool,
+}
+
+/// What was answered with one status.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    /// The status.
+    pub status: u16,
+    /// What was added up.
+    pub value: &'a SeriesValue,
+    /// The durations in native buckets, where that was asked for.
+    pub native: Option<&'a Native>,
 }
 
 /// The texts of status codes, so that none is made for each series.
@@ -39,7 +51,11 @@ pub fn routes(snapshot: &Snapshot) -> Vec<Route<'_>> {
         if let Some(route) = routes.last_mut() {
             match series.status {
                 STATUS_ABORTED => route.aborted = Some(value),
-                status => route.answered.push((status, value)),
+                status => route.answered.push(Answered {
+                    status,
+                    value,
+                    native: snapshot.native.get(series),
+                }),
             }
         }
     }
@@ -96,8 +112,8 @@ impl<'a> Route<'a> {
     /// Where the durations of what was answered went.
     pub fn phases(&self) -> Phases {
         let mut sum = Phases::default();
-        for (_, value) in &self.answered {
-            sum.add(&value.phases);
+        for answered in &self.answered {
+            sum.add(&answered.value.phases);
         }
         sum
     }

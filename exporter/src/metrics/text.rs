@@ -2,6 +2,8 @@
 
 use super::model::{Family, Kind, Value, push_escaped, push_number};
 
+/// The version that is spoken.
+pub const VERSION: &str = "0.0.4";
 /// The content type of this format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -13,10 +13,11 @@ use log::error;
 use vigie_ebpf::{
     attribution::REASON_NAMES,
     method,
+    native::{NATIVE_BUCKETS, Native},
     phases::Phases,
     request::PATH,
     types::{
-        Exchanged, Lost, PathEvent, ProcessEvent, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
+        Exchanged, Lost, NATIVES, PathEvent, ProcessEvent, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
         SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
     },
 };
@@ -75,6 +76,8 @@ pub struct Events {
 pub struct Snapshot {
     /// Requests.
     pub requests: BTreeMap<Labels, SeriesValue>,
+    /// The same requests by duration, in native buckets, for as many series as there is room for. Empty if not asked for.
+    pub native: BTreeMap<Labels, Native>,
     /// How long requests have waited, by route: the status is 0.
     pub waits: BTreeMap<Labels, WaitBuckets>,
     /// Requests in flight, by service name.
@@ -120,6 +123,8 @@ pub struct Ledger {
     counted: BTreeMap<SeriesKey, Counted>,
     /// What was shown as `none` of a route, when it was.
     shown_as_none: HashMap<SeriesKey, SeriesValue>,
+    /// The native histograms that were shown as `none` of a route, when it was.
+    native_as_none: HashMap<SeriesKey, Box<Native>>,
     /// The long waits that were counted here, by route.
     waits: HashMap<SeriesKey, Waits>,
     /// What was last shown of each route's short waits.
@@ -136,9 +141,23 @@ pub struct Ledger {
 /// A series, as far as it was counted here.
 #[derive(Debug, Default)]
 struct Counted {
+    /// Its native histogram alone is counted in the kernel's map, which is shared.
     value: SeriesValue,
+    /// The place of its native histogram, or 0.
+    native: usize,
     /// Whether the kernel counts it, too.
     is_started: bool,
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn new(native: usize) -> Self {
+        Self {
+            native,
+            ..Self::default()
+        }
+    }
 }
 
 fn add(sum: &mut SeriesValue, value: &SeriesValue) {
@@ -223,6 +242,7 @@ impl Ledger {
             routes: Routes::new(config.max_routes as usize),
             counted: BTreeMap::new(),
             shown_as_none: HashMap::new(),
+            native_as_none: HashMap::new(),
             waits: HashMap::new(),
             shown_waits: Shown::default(),
             waits_as_none: HashMap::new(),
@@ -378,10 +398,18 @@ impl Ledger {
             let Phases { queue, runqueue, .. } = finished.phases;
             waits::count_request(self.waits.entry(route_key(&key)).or_default(), queue, runqueue);
         }
-        let counted = self.counted.entry(key).or_default();
+        // The first place is nobody's, and series beyond the last have none.
+        let place = Some(self.counted.len() + 1).filter(|place| *place < NATIVES);
+        let counted = self
+            .counted
+            .entry(key)
+            .or_insert_with(|| Counted::new(place.unwrap_or(0)));
         counted.value.count(&self.bounds, &finished);
+        if counted.native != 0 {
+            self.books.native.count(counted.native, finished.phases.duration());
+        }
         if !counted.is_started {
-            counted.is_started = self.books.start_series(key)?;
+            counted.is_started = self.books.start_series(key, counted.native)?;
         }
         if let Some(lesson) = lesson {
             self.teach(lesson)?;
@@ -395,12 +423,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Everything as it is now.
+    /// Everything as it is now; native histograms only if asked for.
     ///
     /// # Errors
     ///
     /// If the maps cannot be read.
-    pub fn snapshot(&mut self) -> Result<Snapshot> {
+    pub fn snapshot(&mut self, with_native: bool) -> Result<Snapshot> {
         self.drain();
         let mut requests = BTreeMap::new();
         let mut answered = BTreeMap::<SeriesKey, u64>::new();
@@ -416,6 +444,9 @@ impl Ledger {
             let is_pending = self.routes.is_pending(key.route);
             if is_pending {
                 self.shown_as_none.insert(*key, value);
+                if let Some(native) = self.books.native.get(counted.native) {
+                    self.native_as_none.insert(*key, native);
+                }
             } else if let Some(shown) = self.shown_as_none.get(key) {
                 value = subtract(&value, shown);
                 add(
@@ -436,6 +467,10 @@ impl Ledger {
                 &value,
             );
         }
+        let native = match with_native {
+            true => self.native(),
+            false => BTreeMap::new(),
+        };
         let waits = self.waits_of(&answered)?;
         let mut sched = Vec::new();
         let (mut in_flight, mut exchanged) = (Vec::new(), Vec::new());
@@ -464,6 +499,7 @@ impl Ledger {
         let usage = self.usage.collect(&self.books, &self.services, &on_unix, &self.cpus)?;
         Ok(Snapshot {
             requests,
+            native,
             waits,
             in_flight,
             exchanged,
@@ -479,6 +515,38 @@ impl Ledger {
     }
 
     /// How long the requests of each route have waited, of which so many are answered.
+    /// The native histograms. They are read after the requests themselves, and so may have some more.
+    fn native(&self) -> BTreeMap<Labels, Native> {
+        let mut all = BTreeMap::<Labels, Native>::new();
+        let mut add = |labels, counts: &Native| {
+            let sum = all.entry(labels).or_insert([0; NATIVE_BUCKETS]);
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        };
+        for (key, counted) in &self.counted {
+            if key.status == STATUS_ABORTED || counted.native == 0 {
+                continue;
+            }
+            let Some(mut counts) = self.books.native.get(counted.native) else {
+                continue;
+            };
+            if let Some(shown) = self.native_as_none.get(key) {
+                add(self.labels(key, NONE), shown);
+                if self.routes.is_pending(key.route) {
+                    continue;
+                }
+                counts
+                    .iter_mut()
+                    .zip(shown.iter())
+                    .for_each(|(count, shown)| *count -= shown);
+                if counts.iter().all(|count| *count == 0) {
+                    continue;
+                }
+            }
+            add(self.labels(key, self.routes.handler(key.route)), &counts);
+        }
+        all
+    }
+
     fn waits_of(&mut self, answered: &BTreeMap<SeriesKey, u64>) -> Result<BTreeMap<Labels, WaitBuckets>> {
         let mut all = BTreeMap::<Labels, WaitBuckets>::new();
         for (route, requests) in answered {

@@ -10,7 +10,7 @@ use super::{
     fetch::{Url, get},
     scrape::Scrape,
 };
-use crate::{config::Config, logging::Level, watch::Watch};
+use crate::{config::Config, logging::Level, metrics::format::Format, watch::Watch};
 
 /// Where `vigie serve` is, unless its flags say otherwise.
 const USUAL: &str = "http://127.0.0.1:10190/metrics";
@@ -98,7 +98,7 @@ impl Source {
     pub async fn scrape(&self) -> Result<Scrape> {
         let text = match self {
             Self::Served(url) => get(url, LIMIT).await.with_context(|| format!("cannot read {url}"))?,
-            Self::Own(watch) => watch.text()?,
+            Self::Own(watch) => String::from_utf8(watch.metrics(Format::Text)?)?,
         };
         let scrape = Scrape::read(&text)?;
         ensure!(scrape.is_vigie(), "this is not Vigie any more");

@@ -7,11 +7,11 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Bytes,
-    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue},
 };
 use log::error;
 
-use crate::{metrics::text::CONTENT_TYPE as TEXT_FORMAT, watch::Watch};
+use crate::{metrics::format::Format, watch::Watch};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -62,8 +62,10 @@ impl Site {
     }
 
     fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let text = match self.watch.text() {
-            Ok(text) => text,
+        let accepted = request.headers().get_all(ACCEPT).iter();
+        let format = Format::accepted(accepted.filter_map(|value| value.to_str().ok()));
+        let body = match self.watch.metrics(format) {
+            Ok(body) => body,
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
                 return respond(
@@ -73,9 +75,9 @@ impl Site {
                 );
             }
         };
-        let kind = HeaderValue::from_static(TEXT_FORMAT);
+        let kind = HeaderValue::from_static(format.content_type());
         if accepts_gzip(request)
-            && let Ok(zipped) = gzip(text.as_bytes())
+            && let Ok(zipped) = gzip(&body)
         {
             let mut response = respond(StatusCode::OK, kind, zipped);
             response
@@ -83,7 +85,7 @@ impl Site {
                 .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             return response;
         }
-        respond(StatusCode::OK, kind, text)
+        respond(StatusCode::OK, kind, body)
     }
 
     fn landing(&self) -> String {

@@ -1,0 +1,160 @@
+//! OpenMetrics 1.0.0, as text.
+
+use super::model::{Exemplar, Family, Kind, Value, push_escaped, push_number, push_pair};
+
+/// The version that is spoken.
+pub const VERSION: &str = "1.0.0";
+/// The content type of this format.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The units that names end in, before `_total`.
+const UNITS: [&str; 4] = ["seconds", "bytes", "ratio", "cores"];
+
+/// Writes the families.
+pub fn encode(families: &[Family<'_>]) -> String {
+    let mut text = String::with_capacity(1024 * 1024);
+    for family in families {
+        encode_family(&mut text, family);
+    }
+    text.push_str("# EOF\n");
+    text
+}
+
+fn encode_family(text: &mut String, family: &Family<'_>) {
+    // A counter's family is named without the suffix that its samples have.
+    let name = match family.kind {
+        Kind::Counter => family.name.strip_suffix("_total").unwrap_or(&family.name),
+        _ => &family.name,
+    };
+    let kind = match family.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Summary => "summary",
+        Kind::Histogram => "histogram",
+    };
+    for (what, value) in [("# TYPE ", kind), ("# UNIT ", unit(name)), ("# HELP ", &family.help)] {
+        if !value.is_empty() {
+            text.push_str(what);
+            text.push_str(name);
+            text.push(' ');
+            push_escaped(text, value, true);
+            text.push('\n');
+        }
+    }
+    // What stands behind the name, and before a bucket's bound.
+    let (mut labels, mut bucket) = (String::new(), String::new());
+    for metric in &family.metrics {
+        labels.clear();
+        labels.push('{');
+        metric.labels.push_to(&mut labels);
+        match labels.len() {
+            1 => labels.clear(),
+            _ => labels.push('}'),
+        }
+        let mut sample = |suffix: &str, value: f64| {
+            text.push_str(name);
+            text.push_str(suffix);
+            text.push_str(&labels);
+            text.push(' ');
+            push_number(text, value);
+            text.push('\n');
+        };
+        match &metric.value {
+            Value::Number(number) if family.kind == Kind::Counter => sample("_total", *number),
+            Value::Number(number) => sample("", *number),
+            Value::Summary { count, sum } => {
+                sample("_count", *count as f64);
+                sample("_sum", *sum);
+            }
+            Value::Histogram(histogram) => {
+                sample("_count", histogram.count() as f64);
+                sample("_sum", histogram.sum);
+                bucket.clear();
+                bucket.push_str(name);
+                bucket.push_str("_bucket{");
+                let length = bucket.len();
+                metric.labels.push_to(&mut bucket);
+                if bucket.len() > length {
+                    bucket.push(',');
+                }
+                bucket.push_str("le=\"");
+                let mut below = f64::NEG_INFINITY;
+                for (bound, text_of_bound, count) in histogram.cumulative() {
+                    text.push_str(&bucket);
+                    text.push_str(text_of_bound);
+                    text.push_str("\"} ");
+                    text.push_str(itoa::Buffer::new().format(count));
+                    let mut exemplars = histogram.exemplars.iter();
+                    if let Some(exemplar) = exemplars.find(|exemplar| exemplar.value > below && exemplar.value <= bound)
+                    {
+                        push_exemplar(text, exemplar);
+                    }
+                    text.push('\n');
+                    below = bound;
+                }
+            }
+        }
+    }
+}
+
+fn push_exemplar(text: &mut String, exemplar: &Exemplar) {
+    text.push_str(" # {");
+    for (number, pair) in exemplar.labels.iter().enumerate() {
+        if number > 0 {
+            text.push(',');
+        }
+        push_pair(text, pair);
+    }
+    text.push_str("} ");
+    push_number(text, exemplar.value);
+    text.push(' ');
+    push_number(text, exemplar.time);
+}
+
+/// The unit that a name ends in; empty if in none.
+fn unit(name: &str) -> &'static str {
+    let ends = |unit: &&str| name.strip_suffix(*unit).is_some_and(|rest| rest.ends_with('_'));
+    UNITS.into_iter().find(ends).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::model::{Bounds, LabelSet, counter, family, gauge, histogram, pair, summary};
+
+    #[test]
+    fn the_format_is_as_specified() {
+        let shared = LabelSet::from(vec![pair("a", "b\"")]);
+        let mut with_exemplar = histogram(shared.clone(), &Bounds::new([0.5, 1.0]), [1, 1, 1], 2.5);
+        if let Value::Histogram(histogram) = &mut with_exemplar.value {
+            histogram.exemplars.push(Exemplar {
+                labels: vec![pair("trace_id", "0af7651916cd43dd8448eb211c80319c")],
+                value: 0.75,
+                time: 1_700_000_000.25,
+            });
+        }
+        let families = [
+            family(
+                "c_seconds_total",
+                Kind::Counter,
+                "Say \"hi\"\n.",
+                vec![counter(vec![], 1.5)],
+            ),
+            family("g", Kind::Gauge, "G", vec![gauge(shared.clone(), 2.0)]),
+            family("h_seconds", Kind::Histogram, "H", vec![with_exemplar]),
+            family("s_bytes", Kind::Summary, "S", vec![summary(shared, 2, 3)]),
+        ];
+        assert_eq!(
+            encode(&families),
+            "# TYPE c_seconds counter\n# UNIT c_seconds seconds\n# HELP c_seconds Say \\\"hi\\\"\\n.\nc_seconds_total 1.5\n\
+             # TYPE g gauge\n# HELP g G\ng{a=\"b\\\"\"} 2\n\
+             # TYPE h_seconds histogram\n# UNIT h_seconds seconds\n# HELP h_seconds H\n\
+             h_seconds_count{a=\"b\\\"\"} 3\nh_seconds_sum{a=\"b\\\"\"} 2.5\n\
+             h_seconds_bucket{a=\"b\\\"\",le=\"0.5\"} 1\n\
+             h_seconds_bucket{a=\"b\\\"\",le=\"1.0\"} 2 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\"} 0.75 1700000000.25\n\
+             h_seconds_bucket{a=\"b\\\"\",le=\"+Inf\"} 3\n\
+             # TYPE s_bytes summary\n# UNIT s_bytes bytes\n# HELP s_bytes S\ns_bytes_count{a=\"b\\\"\"} 2\ns_bytes_sum{a=\"b\\\"\"} 3\n\
+             # EOF\n"
+        );
+    }
+}
