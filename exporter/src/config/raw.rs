@@ -3,13 +3,15 @@
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
-use super::fields::Ports;
+use super::{fields::Ports, profile::Profile};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) buckets: Option<Spanned<Vec<Spanned<f64>>>>,
+    #[serde(default)]
+    pub(super) profile: Option<Profile>,
     #[serde(default)]
     pub(super) max_routes: Option<Spanned<i64>>,
     #[serde(default)]
