@@ -25,6 +25,9 @@ pub struct Options {
     /// Only what the phases of requests add to the programs
     #[arg(long, conflicts_with = "write")]
     phases: bool,
+    /// Only the scrapes
+    #[arg(long, conflicts_with_all = ["write", "phases"])]
+    scrapes: bool,
 }
 
 /// What the parts of the benchmark need.
@@ -53,6 +56,11 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     report.machine(&machine::describe()?);
     if options.phases {
         programs::phases(&context, &mut report)?;
+        println!("{}", report.markdown());
+        return Ok(());
+    }
+    if options.scrapes {
+        servers::scrapes(&context, &mut report)?;
         println!("{}", report.markdown());
         return Ok(());
     }

@@ -1,17 +1,16 @@
 //! The metric families, each with its name, its help, and where its values come from.
 
-use prometheus::{
-    core::Collector,
-    process_collector::ProcessCollector,
-    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType, Summary},
-};
-use vigie_ebpf::types::{STATUS_ABORTED, SchedValue, SeriesValue, WAIT_BOUNDS_NS};
+use std::rc::Rc;
 
-use super::phases;
-use crate::{
-    kernel::load::Probe,
-    observe::ledger::{Labels, Snapshot},
+use prometheus::{core::Collector, process_collector::ProcessCollector};
+use vigie_ebpf::types::{SchedValue, WAIT_BOUNDS_NS};
+
+use super::{
+    model::{Bounds, Family, Kind, counter, family, from_crate, gauge, histogram, pair, summary},
+    phases,
+    routes::{Route, routes},
 };
+use crate::{kernel::load::Probe, observe::ledger::Snapshot};
 
 pub(super) const NANOSECONDS: f64 = 1e9;
 
@@ -19,100 +18,13 @@ pub(super) const NANOSECONDS: f64 = 1e9;
 #[derive(Debug)]
 pub struct Families {
     /// The bounds of the latency histogram, in seconds.
-    bounds: Vec<f64>,
+    bounds: Rc<Bounds>,
+    /// How many these are, without the infinite one.
+    used: usize,
     /// The probes, which do not change while Vigie runs: their name, hook, and whether they are attached.
     probes: Vec<(&'static str, &'static str, bool)>,
     /// Vigie's own process.
     process: ProcessCollector,
-}
-
-pub(super) fn pair(name: &str, value: impl Into<String>) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name(name.to_owned());
-    pair.set_value(value.into());
-    pair
-}
-
-pub(super) fn counter(labels: Vec<LabelPair>, value: f64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(value);
-    let mut metric = Metric::from_label(labels);
-    metric.set_counter(counter);
-    metric
-}
-
-pub(super) fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    let mut metric = Metric::from_label(labels);
-    metric.set_gauge(gauge);
-    metric
-}
-
-/// A histogram of `counts`, one for each bound and one above the last, whose sum is in nanoseconds.
-pub(super) fn histogram(labels: Vec<LabelPair>, bounds: impl Iterator<Item = f64>, counts: &[u64], sum: u64) -> Metric {
-    let mut cumulative = 0;
-    let mut buckets = Vec::new();
-    for (bound, count) in bounds.chain([f64::INFINITY]).zip(counts) {
-        cumulative += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(bound);
-        bucket.set_cumulative_count(cumulative);
-        buckets.push(bucket);
-    }
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets);
-    histogram.set_sample_sum(sum as f64 / NANOSECONDS);
-    histogram.set_sample_count(cumulative);
-    let mut metric = Metric::from_label(labels);
-    metric.set_histogram(histogram);
-    metric
-}
-
-fn summary(labels: Vec<LabelPair>, count: u64, sum: u64) -> Metric {
-    let mut summary = Summary::default();
-    summary.set_sample_count(count);
-    summary.set_sample_sum(sum as f64);
-    let mut metric = Metric::from_label(labels);
-    metric.set_summary(summary);
-    metric
-}
-
-pub(super) fn family(name: &str, kind: MetricType, help: &str, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
-}
-
-pub(super) fn labels(labels: &Labels, with_status: bool) -> Vec<LabelPair> {
-    let Labels {
-        service,
-        port,
-        handler,
-        method,
-        status,
-    } = labels;
-    let mut pairs = vec![
-        pair("service", service),
-        // A server on a unix socket has none.
-        pair(
-            "port",
-            if *port == 0 {
-                "unix".to_owned()
-            } else {
-                port.to_string()
-            },
-        ),
-        pair("method", *method),
-        pair("handler", handler),
-    ];
-    if with_status {
-        pairs.push(pair("status", status.to_string()));
-    }
-    pairs
 }
 
 // === impl Families ===
@@ -121,7 +33,8 @@ impl Families {
     /// The families of a Vigie with these latency bounds, in seconds, and these probes.
     pub fn new(bounds: &[f64], probes: &[Probe]) -> Self {
         Self {
-            bounds: bounds.to_vec(),
+            bounds: Bounds::new(bounds.iter().copied()),
+            used: bounds.len(),
             probes: probes
                 .iter()
                 .map(|probe| (probe.name, probe.hook, probe.error.is_none()))
@@ -131,84 +44,78 @@ impl Families {
     }
 
     /// All families with a value, by name.
-    pub fn collect(&self, snapshot: &Snapshot) -> Vec<MetricFamily> {
-        let mut families = self.requests(snapshot);
-        families.extend(phases::families(snapshot));
+    pub fn collect<'a>(&self, snapshot: &'a Snapshot) -> Vec<Family<'a>> {
+        let routes = routes(snapshot);
+        let mut families = self.requests(&routes);
+        families.extend(phases::families(&routes, snapshot));
         families.extend(services(snapshot));
         families.extend(super::usage::families(&snapshot.usage));
         families.extend(self.own(snapshot));
-        families.extend(self.process.collect());
-        families.retain(|family| !family.get_metric().is_empty());
-        families.sort_by(|a, b| a.name().cmp(b.name()));
+        families.extend(self.process.collect().iter().filter_map(from_crate));
+        families.retain(|family| !family.metrics.is_empty());
+        families.sort_by(|a, b| a.name.cmp(&b.name));
         families
     }
 
-    fn requests(&self, snapshot: &Snapshot) -> Vec<MetricFamily> {
+    fn requests<'a>(&self, routes: &[Route<'a>]) -> Vec<Family<'a>> {
         let (mut total, mut duration, mut aborted) = (Vec::new(), Vec::new(), Vec::new());
         let (mut received, mut sent) = (Vec::new(), Vec::new());
-        for (key, value) in &snapshot.requests {
-            let SeriesValue {
-                buckets,
-                phases,
-                request_bytes,
-                response_bytes,
-            } = value;
-            let count: u64 = buckets.iter().sum();
-            if key.status == STATUS_ABORTED {
-                aborted.push(counter(labels(key, false), count as f64));
-                continue;
+        for route in routes {
+            if let Some(value) = route.aborted {
+                let count: u64 = value.buckets.iter().sum();
+                aborted.push(counter(route.labels.clone(), count as f64));
             }
-            // The kernel side counts above the last bound wherever no bound is in use.
-            let used = self.bounds.len();
-            let mut counts = buckets[..used].to_vec();
-            counts.push(buckets[used..].iter().sum());
-            total.push(counter(labels(key, true), count as f64));
-            if !snapshot.is_long_lived(key) {
-                duration.push(histogram(
-                    labels(key, true),
-                    self.bounds.iter().copied(),
-                    &counts,
-                    phases.duration(),
-                ));
+            for (status, value) in &route.answered {
+                let labels = route.with_status(*status);
+                // The kernel side counts above the last bound wherever no bound is in use.
+                let (below, above) = value.buckets.split_at(self.used);
+                let mut counts = below.to_vec();
+                counts.push(above.iter().sum());
+                let count = counts.iter().sum();
+                total.push(counter(labels.clone(), count as f64));
+                received.push(summary(labels.clone(), count, value.request_bytes));
+                sent.push(summary(labels.clone(), count, value.response_bytes));
+                if !route.is_long_lived {
+                    let sum = value.phases.duration() as f64 / NANOSECONDS;
+                    duration.push(histogram(labels, &self.bounds, counts, sum));
+                }
             }
-            received.push(summary(labels(key, true), count, *request_bytes));
-            sent.push(summary(labels(key, true), count, *response_bytes));
         }
         vec![
             family(
                 "http_requests_total",
-                MetricType::COUNTER,
+                Kind::Counter,
                 "Requests that were answered.",
                 total,
             ),
             family(
                 "http_request_duration_seconds",
-                MetricType::HISTOGRAM,
+                Kind::Histogram,
                 "Time from the moment a request's first byte was readable in the socket to the moment the kernel had taken the last byte of its response.",
                 duration,
             ),
             family(
                 "http_requests_aborted_total",
-                MetricType::COUNTER,
+                Kind::Counter,
                 "Requests whose connection was closed before they were answered.",
                 aborted,
             ),
             family(
                 "http_request_size_bytes",
-                MetricType::SUMMARY,
+                Kind::Summary,
                 "Bytes that the service read for a request, head included.",
                 received,
             ),
             family(
                 "http_response_size_bytes",
-                MetricType::SUMMARY,
+                Kind::Summary,
                 "Bytes that the service wrote in answer to a request, head included.",
                 sent,
             ),
         ]
     }
 
-    fn own(&self, snapshot: &Snapshot) -> Vec<MetricFamily> {
+    fn own<'a>(&self, snapshot: &'a Snapshot) -> Vec<Family<'a>> {
         let probes = self
             .probes
             .iter()
@@ -242,31 +149,31 @@ impl Families {
         vec![
             family(
                 "vigie_build_info",
-                MetricType::GAUGE,
+                Kind::Gauge,
                 "Always 1; the labels say what this Vigie is.",
                 vec![gauge(build, 1.0)],
             ),
             family(
                 "vigie_probe_attached",
-                MetricType::GAUGE,
+                Kind::Gauge,
                 "Whether a probe is attached to its hook in the kernel.",
                 probes,
             ),
             family(
                 "vigie_lost_total",
-                MetricType::COUNTER,
+                Kind::Counter,
                 "What could not be seen, matched or kept, by reason.",
                 lost,
             ),
             family(
                 "vigie_events_total",
-                MetricType::COUNTER,
+                Kind::Counter,
                 "Records that came from the kernel one by one because it did not know a process, a path or a series.",
                 events,
             ),
             family(
                 "vigie_series",
-                MetricType::GAUGE,
+                Kind::Gauge,
                 "Request series that the kernel keeps.",
                 vec![gauge(vec![], snapshot.series as f64)],
             ),
@@ -274,12 +181,13 @@ impl Families {
     }
 }
 
-fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
+fn services(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let (mut received, mut sent) = (Vec::new(), Vec::new());
     for (name, value) in &snapshot.exchanged {
         received.push(counter(vec![pair("service", name)], value.received as f64));
         sent.push(counter(vec![pair("service", name)], value.sent as f64));
     }
+    let bounds = Bounds::new(WAIT_BOUNDS_NS.iter().map(|bound| *bound as f64 / NANOSECONDS));
     let (mut cpu, mut wait, mut switches) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in &snapshot.sched {
         let SchedValue {
@@ -291,8 +199,8 @@ fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
         } = value;
         let service = || pair("service", name);
         cpu.push(counter(vec![service()], *on_cpu as f64 / NANOSECONDS));
-        let bounds = WAIT_BOUNDS_NS.iter().map(|bound| *bound as f64 / NANOSECONDS);
-        wait.push(histogram(vec![service()], bounds, buckets, *waited));
+        let sum = *waited as f64 / NANOSECONDS;
+        wait.push(histogram(vec![service()], &bounds, *buckets, sum));
         for (kind, count) in [("voluntary", voluntary), ("involuntary", involuntary)] {
             switches.push(counter(vec![service(), pair("type", kind)], *count as f64));
         }
@@ -304,37 +212,37 @@ fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
     vec![
         family(
             "service_cpu_seconds_total",
-            MetricType::COUNTER,
+            Kind::Counter,
             "CPU time of a service's threads, since Vigie knows the service, up to each thread's last context switch.",
             cpu,
         ),
         family(
             "service_runqueue_wait_seconds",
-            MetricType::HISTOGRAM,
+            Kind::Histogram,
             "Time that a service's threads were runnable and waited for a CPU, each time before they got one. Includes throttling by a CPU quota.",
             wait,
         ),
         family(
             "service_network_receive_bytes_total",
-            MetricType::COUNTER,
+            Kind::Counter,
             "Bytes that a service has read from its clients, whatever the protocol was after the first request.",
             received,
         ),
         family(
             "service_network_transmit_bytes_total",
-            MetricType::COUNTER,
+            Kind::Counter,
             "Bytes that a service has written to its clients, whatever the protocol was after the first request.",
             sent,
         ),
         family(
             "service_context_switches_total",
-            MetricType::COUNTER,
+            Kind::Counter,
             "Times that a service's threads left a CPU: voluntary, because they had to wait, or involuntary, because they were preempted.",
             switches,
         ),
         family(
             "vigie_host_runqueue_length",
-            MetricType::GAUGE,
+            Kind::Gauge,
             "Threads that run on a CPU or wait for it at the moment of the scrape, Vigie's own left out.",
             runnable,
         ),
@@ -345,8 +253,16 @@ fn services(snapshot: &Snapshot) -> Vec<MetricFamily> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use vigie_ebpf::types::SeriesValue;
+
     use super::*;
-    use crate::observe::{ledger::Events, usage::UsageSnapshot};
+    use crate::{
+        metrics::model::Metric,
+        observe::{
+            ledger::{Events, Labels},
+            usage::UsageSnapshot,
+        },
+    };
 
     fn labels(service: &str, handler: &str, status: u16) -> Labels {
         Labels {
@@ -358,14 +274,14 @@ mod tests {
         }
     }
 
-    fn handlers(families: &[MetricFamily], name: &str) -> Vec<String> {
-        let family = families.iter().find(|family| family.name() == name).unwrap();
-        let handler = |metric: &Metric| {
-            let pairs = metric.get_label().iter();
-            let values = pairs.filter(|pair| ["service", "handler"].contains(&pair.name()));
-            values.map(LabelPair::value).collect::<Vec<_>>().join(" ")
+    fn handlers(families: &[Family<'_>], name: &str) -> Vec<String> {
+        let family = families.iter().find(|family| family.name == name).unwrap();
+        let handler = |metric: &Metric<'_>| {
+            let pairs = metric.labels.pairs();
+            let values = pairs.filter(|(name, _)| ["service", "handler"].contains(name));
+            values.map(|(_, value)| &**value).collect::<Vec<_>>().join(" ")
         };
-        family.get_metric().iter().map(handler).collect()
+        family.metrics.iter().map(handler).collect()
     }
 
     /// A long-lived handler leaves the histogram, and nothing else; the same path of another service stays.

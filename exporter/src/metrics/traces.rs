@@ -1,12 +1,10 @@
 //! The families of traces.
 
-use prometheus::proto::{MetricFamily, MetricType};
-
-use super::families::{counter, family, gauge, pair};
+use super::model::{Family, Kind, counter, family, gauge, pair};
 use crate::observe::tracers::Totals;
 
 /// The families, by name.
-pub fn families(totals: &Totals) -> Vec<MetricFamily> {
+pub fn families(totals: &Totals) -> Vec<Family<'static>> {
     let Totals {
         clients,
         shown,
@@ -18,19 +16,19 @@ pub fn families(totals: &Totals) -> Vec<MetricFamily> {
     vec![
         family(
             "vigie_trace_clients",
-            MetricType::GAUGE,
+            Kind::Gauge,
             "Traces that are open. While there is none, the kernel side shows no single requests.",
             vec![gauge(vec![], *clients as f64)],
         ),
         family(
             "vigie_trace_not_shown_total",
-            MetricType::COUNTER,
+            Kind::Counter,
             "Requests that a trace asked for and was not shown, by reason.",
             not_shown.into(),
         ),
         family(
             "vigie_trace_shown_total",
-            MetricType::COUNTER,
+            Kind::Counter,
             "Requests that a trace was shown.",
             vec![counter(vec![], *shown as f64)],
         ),

@@ -1,8 +1,6 @@
 //! The families of how services and the host use what they have.
 
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
-
-use super::families::{counter, family, gauge, pair};
+use super::model::{Family, Kind, Metric, Pair, counter, family, pair};
 use crate::observe::usage::{
     CgroupUsage, HostUsage, KINDS, MODES, PortUsage, Pressure, ProcessUsage, RESOURCES, ServiceUsage, Trouble,
     UsageSnapshot,
@@ -16,20 +14,20 @@ const MILLISECONDS: f64 = 1e3;
 const DIRECTIONS: [&str; 2] = ["receive", "transmit"];
 
 /// A family while its metrics are collected.
-struct Collected {
+struct Collected<'a> {
     name: &'static str,
-    kind: MetricType,
+    kind: Kind,
     help: &'static str,
-    metrics: Vec<Metric>,
+    metrics: Vec<Metric<'a>>,
 }
 
 // === impl Collected ===
 
-impl Collected {
+impl<'a> Collected<'a> {
     fn counter(name: &'static str, help: &'static str) -> Self {
         Self {
             name,
-            kind: MetricType::COUNTER,
+            kind: Kind::Counter,
             help,
             metrics: Vec::new(),
         }
@@ -37,20 +35,16 @@ impl Collected {
 
     fn gauge(name: &'static str, help: &'static str) -> Self {
         Self {
-            kind: MetricType::GAUGE,
+            kind: Kind::Gauge,
             ..Self::counter(name, help)
         }
     }
 
-    fn push(&mut self, labels: Vec<LabelPair>, value: f64) {
-        let metric = match self.kind {
-            MetricType::COUNTER => counter(labels, value),
-            _ => gauge(labels, value),
-        };
-        self.metrics.push(metric);
+    fn push(&mut self, labels: Vec<Pair<'a>>, value: f64) {
+        self.metrics.push(counter(labels, value));
     }
 
-    fn push_some(&mut self, labels: Vec<LabelPair>, value: Option<f64>) {
+    fn push_some(&mut self, labels: Vec<Pair<'a>>, value: Option<f64>) {
         if let Some(value) = value {
             self.push(labels, value);
         }
@@ -58,7 +52,7 @@ impl Collected {
 }
 
 /// All families of this part.
-pub fn families(snapshot: &UsageSnapshot) -> Vec<MetricFamily> {
+pub fn families(snapshot: &UsageSnapshot) -> Vec<Family<'_>> {
     let UsageSnapshot {
         services,
         trouble,
@@ -83,7 +77,7 @@ pub fn families(snapshot: &UsageSnapshot) -> Vec<MetricFamily> {
         .collect()
 }
 
-fn of_services<'a>(services: impl Iterator<Item = (&'a String, &'a ServiceUsage)>) -> Vec<Collected> {
+fn of_services<'a>(services: impl Iterator<Item = (&'a String, &'a ServiceUsage)>) -> Vec<Collected<'a>> {
     let mut count = Collected::gauge("service_processes", "Processes of a service.");
     let mut threads = Collected::gauge("service_threads", "Threads of a service's processes.");
     let mut resident = Collected::gauge(
@@ -185,7 +179,7 @@ fn of_services<'a>(services: impl Iterator<Item = (&'a String, &'a ServiceUsage)
     ]
 }
 
-fn push_pressure(family: &mut Collected, pressure: &Pressure, labels: &[LabelPair]) {
+fn push_pressure<'a>(family: &mut Collected<'a>, pressure: &Pressure, labels: &[Pair<'a>]) {
     for (resource, kinds) in RESOURCES.iter().zip(pressure) {
         for (kind, microseconds) in KINDS.iter().zip(kinds) {
             let mut labels = labels.to_vec();
@@ -195,7 +189,7 @@ fn push_pressure(family: &mut Collected, pressure: &Pressure, labels: &[LabelPai
     }
 }
 
-fn of_trouble<'a>(services: impl Iterator<Item = (&'a String, &'a Trouble)>) -> [Collected; 2] {
+fn of_trouble<'a>(services: impl Iterator<Item = (&'a String, &'a Trouble)>) -> [Collected<'a>; 2] {
     let mut retransmits = Collected::counter(
         "service_tcp_retransmits_total",
         "Segments that had to be sent again on a service's connections.",
@@ -219,7 +213,7 @@ fn of_trouble<'a>(services: impl Iterator<Item = (&'a String, &'a Trouble)>) -> 
     [retransmits, resets]
 }
 
-fn of_ports<'a>(ports: impl Iterator<Item = (&'a (String, u16), &'a PortUsage)>) -> [Collected; 5] {
+fn of_ports<'a>(ports: impl Iterator<Item = (&'a (String, u16), &'a PortUsage)>) -> [Collected<'a>; 5] {
     let mut listening = Collected::gauge(
         "service_listening",
         "1 while a service listens on a port, 0 once it has stopped.",
@@ -241,13 +235,7 @@ fn of_ports<'a>(ports: impl Iterator<Item = (&'a (String, u16), &'a PortUsage)>)
         "Connections to a port that a service listens on, those in the backlog included.",
     );
     for ((name, port), usage) in ports {
-        let labels = || {
-            let port = match port {
-                0 => "unix".to_owned(),
-                port => port.to_string(),
-            };
-            vec![pair("service", name), pair("port", port)]
-        };
+        let labels = || vec![pair("service", name), pair("port", super::routes::port(*port))];
         let PortUsage {
             is_listening,
             backlog: waiting,
@@ -264,7 +252,7 @@ fn of_ports<'a>(ports: impl Iterator<Item = (&'a (String, u16), &'a PortUsage)>)
     [listening, backlog, limit, overflows, open]
 }
 
-fn of_host(host: &HostUsage, service_waits: &[(u32, u64)]) -> Vec<Collected> {
+fn of_host<'a>(host: &'a HostUsage, service_waits: &[(u32, u64)]) -> Vec<Collected<'a>> {
     let HostUsage {
         cpus,
         ticks,
@@ -311,7 +299,7 @@ fn of_host(host: &HostUsage, service_waits: &[(u32, u64)]) -> Vec<Collected> {
     collected
 }
 
-fn of_memory(host: &HostUsage) -> Vec<Collected> {
+fn of_memory(host: &HostUsage) -> Vec<Collected<'_>> {
     let (memory, swapping, page) = (host.memory, host.swapping, host.page);
     let gauges = [
         (
@@ -354,14 +342,14 @@ fn of_memory(host: &HostUsage) -> Vec<Collected> {
     ];
     let gauges = gauges.map(|(name, help, value)| (Collected::gauge(name, help), value));
     let counters = counters.map(|(name, help, value)| (Collected::counter(name, help), value));
-    let filled = |(mut family, value): (Collected, Option<u64>)| {
+    let filled = gauges.into_iter().chain(counters).map(|(mut family, value)| {
         family.push_some(vec![], value.map(|value| value as f64));
         family
-    };
-    gauges.into_iter().chain(counters).map(filled).collect()
+    });
+    filled.collect()
 }
 
-fn of_disks(host: &HostUsage) -> [Collected; 4] {
+fn of_disks(host: &HostUsage) -> [Collected<'_>; 4] {
     let mut read = Collected::counter("vigie_host_disk_read_bytes_total", "Bytes read from a disk.");
     let mut written = Collected::counter("vigie_host_disk_written_bytes_total", "Bytes written to a disk.");
     let mut busy = Collected::counter(
@@ -382,7 +370,7 @@ fn of_disks(host: &HostUsage) -> [Collected; 4] {
     [read, written, busy, weighted]
 }
 
-fn of_interfaces(host: &HostUsage) -> [Collected; 5] {
+fn of_interfaces(host: &HostUsage) -> [Collected<'_>; 5] {
     let mut bytes = Collected::counter(
         "vigie_host_network_bytes_total",
         "Bytes that passed a network interface.",

@@ -1,0 +1,324 @@
+//! What a scrape shows, whatever the format: families of metrics with labels.
+//!
+//! The `prometheus` crate's own families copy every label's name and value for each metric, which is most of the cost of a
+//! scrape at a thousand routes. Here, metrics of one route share their labels, and histograms their bounds.
+
+use std::{borrow::Cow, rc::Rc};
+
+use prometheus::proto::{self, MetricType};
+
+/// What kind of metrics a family has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A count and a sum.
+    Summary,
+    /// Counts by size.
+    Histogram,
+}
+
+/// A label's name and its value.
+pub type Pair<'a> = (&'static str, Cow<'a, str>);
+
+/// The labels of a metric: those that it shares with others, and at most one of its own, which stands behind them.
+#[derive(Clone, Debug)]
+pub struct LabelSet<'a> {
+    shared: Rc<Shared<'a>>,
+    own: Option<Pair<'a>>,
+}
+
+/// LabelSet that several metrics have.
+#[derive(Debug)]
+struct Shared<'a> {
+    pairs: Vec<Pair<'a>>,
+    /// As the text formats write them, without braces. Empty if there are none.
+    text: String,
+}
+
+/// The bounds of histograms, in the unit of their family.
+#[derive(Debug)]
+pub struct Bounds {
+    /// Each bound with its text. The last one is infinite.
+    bounds: Vec<(f64, String)>,
+}
+
+/// Counts by size.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    /// The buckets' upper bounds.
+    pub bounds: Rc<Bounds>,
+    /// How many there are in each bucket, and in no lower one.
+    pub counts: Vec<u64>,
+    /// The sum of all sizes.
+    pub sum: f64,
+}
+
+/// The value of a metric, of the kind of its family.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// That of a counter or a gauge.
+    Number(f64),
+    /// That of a summary.
+    Summary {
+        /// How many there are.
+        count: u64,
+        /// The sum of their sizes.
+        sum: f64,
+    },
+    /// That of a histogram.
+    Histogram(Histogram),
+}
+
+/// A value with its labels.
+#[derive(Clone, Debug)]
+pub struct Metric<'a> {
+    /// The labels.
+    pub labels: LabelSet<'a>,
+    /// The value.
+    pub value: Value,
+}
+
+/// Metrics of one name.
+#[derive(Clone, Debug)]
+pub struct Family<'a> {
+    /// The name, with `_total` if it is a counter.
+    pub name: Cow<'static, str>,
+    /// What it says.
+    pub help: Cow<'static, str>,
+    /// Of what kind its metrics are.
+    pub kind: Kind,
+    /// The metrics.
+    pub metrics: Vec<Metric<'a>>,
+}
+
+/// A label.
+pub fn pair<'a>(name: &'static str, value: impl Into<Cow<'a, str>>) -> Pair<'a> {
+    (name, value.into())
+}
+
+/// Appends a label as the text formats write it.
+pub fn push_pair(text: &mut String, (name, value): &Pair<'_>) {
+    text.push_str(name);
+    text.push_str("=\"");
+    push_escaped(text, value, true);
+    text.push('"');
+}
+
+/// Appends a text with what the text formats escape in it; quotes only in a label's value, or everywhere in OpenMetrics.
+pub fn push_escaped(text: &mut String, value: &str, with_quotes: bool) {
+    let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (with_quotes && *byte == b'"');
+    if !value.as_bytes().iter().any(special) {
+        return text.push_str(value);
+    }
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '"' if with_quotes => text.push_str("\\\""),
+            character => text.push(character),
+        }
+    }
+}
+
+/// Appends a number as all formats write it.
+pub fn push_number(text: &mut String, value: f64) {
+    use std::fmt::Write as _;
+    if value.is_infinite() {
+        text.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+    } else if value.fract() == 0.0 && value.abs() < 9e15 {
+        text.push_str(itoa::Buffer::new().format(value as i64));
+    } else {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{value}");
+    }
+}
+
+/// A counter's metric.
+pub fn counter<'a>(labels: impl Into<LabelSet<'a>>, value: f64) -> Metric<'a> {
+    Metric {
+        labels: labels.into(),
+        value: Value::Number(value),
+    }
+}
+
+/// A gauge's metric.
+pub fn gauge<'a>(labels: impl Into<LabelSet<'a>>, value: f64) -> Metric<'a> {
+    counter(labels, value)
+}
+
+/// A summary's metric.
+pub fn summary<'a>(labels: impl Into<LabelSet<'a>>, count: u64, sum: u64) -> Metric<'a> {
+    Metric {
+        labels: labels.into(),
+        value: Value::Summary { count, sum: sum as f64 },
+    }
+}
+
+/// A histogram's metric.
+pub fn histogram<'a>(
+    labels: impl Into<LabelSet<'a>>,
+    bounds: &Rc<Bounds>,
+    counts: impl Into<Vec<u64>>,
+    sum: f64,
+) -> Metric<'a> {
+    Metric {
+        labels: labels.into(),
+        value: Value::Histogram(Histogram {
+            bounds: Rc::clone(bounds),
+            counts: counts.into(),
+            sum,
+        }),
+    }
+}
+
+/// A family.
+pub fn family<'a>(name: &'static str, kind: Kind, help: &'static str, metrics: Vec<Metric<'a>>) -> Family<'a> {
+    Family {
+        name: name.into(),
+        help: help.into(),
+        kind,
+        metrics,
+    }
+}
+
+/// A family of the `prometheus` crate, whose metrics have no labels.
+pub fn from_crate<'a>(family: &proto::MetricFamily) -> Option<Family<'a>> {
+    let kind = match family.get_field_type() {
+        MetricType::COUNTER => Kind::Counter,
+        MetricType::GAUGE => Kind::Gauge,
+        _ => return None,
+    };
+    let value = |metric: &proto::Metric| match kind {
+        Kind::Counter => metric.get_counter().get_value(),
+        _ => metric.get_gauge().get_value(),
+    };
+    let metrics = family.get_metric().iter();
+    Some(Family {
+        metrics: metrics.map(|metric| counter(vec![], value(metric))).collect(),
+        name: family.name().to_owned().into(),
+        help: family.help().to_owned().into(),
+        kind,
+    })
+}
+
+// === impl LabelSet ===
+
+impl<'a> From<Vec<Pair<'a>>> for LabelSet<'a> {
+    fn from(pairs: Vec<Pair<'a>>) -> Self {
+        let mut text = String::new();
+        for pair in &pairs {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            push_pair(&mut text, pair);
+        }
+        Self {
+            shared: Rc::new(Shared { pairs, text }),
+            own: None,
+        }
+    }
+}
+
+impl<'a> LabelSet<'a> {
+    /// These labels, shared, and one more.
+    pub fn with(&self, name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            shared: Rc::clone(&self.shared),
+            own: Some(pair(name, value)),
+        }
+    }
+
+    /// All of them.
+    pub fn pairs(&self) -> impl Iterator<Item = &Pair<'a>> {
+        self.shared.pairs.iter().chain(&self.own)
+    }
+
+    /// Appends them as the text formats write them, without braces.
+    pub fn push_to(&self, text: &mut String) {
+        text.push_str(&self.shared.text);
+        if let Some(pair) = &self.own {
+            if !self.shared.text.is_empty() {
+                text.push(',');
+            }
+            push_pair(text, pair);
+        }
+    }
+}
+
+// === impl Bounds ===
+
+impl Bounds {
+    /// These upper bounds, and an infinite one behind them.
+    pub fn new(bounds: impl IntoIterator<Item = f64>) -> Rc<Self> {
+        let all = bounds.into_iter().chain([f64::INFINITY]);
+        Rc::new(Self {
+            bounds: all.map(|bound| (bound, bound_text(bound))).collect(),
+        })
+    }
+
+    /// Each bound, with how all formats write it: as a decimal with a point.
+    pub fn iter(&self) -> impl Iterator<Item = (f64, &str)> {
+        self.bounds.iter().map(|(bound, text)| (*bound, text.as_str()))
+    }
+}
+
+/// The encoder of the `prometheus` crate writes the bound 1 as `le="1"`, and Prometheus 3 and OpenMetrics as `le="1.0"`:
+/// the same series would have two names.
+fn bound_text(bound: f64) -> String {
+    let mut text = String::new();
+    push_number(&mut text, bound);
+    if bound.is_finite() && bound.fract() == 0.0 {
+        text.push_str(".0");
+    }
+    text
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Each bound, with how many are not above it.
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, &str, u64)> {
+        let mut sum = 0;
+        self.bounds.iter().zip(&self.counts).map(move |((bound, text), count)| {
+            sum += count;
+            (bound, text, sum)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_have_a_decimal_point() {
+        let bounds = Bounds::new([0.0005, 0.5, 1.0, 10.0]);
+        let texts: Vec<&str> = bounds.iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["0.0005", "0.5", "1.0", "10.0", "+Inf"]);
+    }
+
+    #[test]
+    fn numbers_are_written_without_an_exponent() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-3.0, "-3"),
+            (0.25, "0.25"),
+            (1e15, "1000000000000000"),
+            (1e17, "100000000000000000"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            let mut text = String::new();
+            push_number(&mut text, value);
+            assert_eq!(text, expected);
+        }
+    }
+}
