@@ -104,7 +104,8 @@ impl Config {
     }
 
     fn check(raw: raw::RawConfig, profile: Option<Profile>) -> Result<Self, Place> {
-        let profile = profile.or(raw.profile).unwrap_or_default();
+        let written = raw.profile.as_ref().map(Profile::read).transpose()?;
+        let profile = profile.or(written).unwrap_or_default();
         let buckets = match raw.buckets {
             Some(bounds) => {
                 let buckets = buckets::check(&bounds)?;

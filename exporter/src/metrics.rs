@@ -3,6 +3,7 @@
 pub mod families;
 pub mod model;
 mod phases;
+mod profile;
 mod routes;
 pub mod text;
 pub mod traces;

@@ -71,7 +71,13 @@ const FASTAPI: Library = Library {
     route: ["handler", "method"],
     command: |port| uvicorn(port, "with_instrumentator:app"),
     metrics: "/metrics",
-    name: |handler| if handler.ends_with('!') { "none".to_owned() } else { handler.to_owned() },
+    name: |handler| {
+        if handler.ends_with('!') {
+            "none".to_owned()
+        } else {
+            handler.to_owned()
+        }
+    },
     options: 405,
     propfind: 405,
     own: &[("GET", "/items/abc", "/items/{item_id}", 422)],
@@ -94,7 +100,13 @@ const OTEL: Library = Library {
         command
     },
     metrics: "/metrics/",
-    name: |handler| if handler.ends_with('!') { String::new() } else { handler.to_owned() },
+    name: |handler| {
+        if handler.ends_with('!') {
+            String::new()
+        } else {
+            handler.to_owned()
+        }
+    },
     options: 405,
     propfind: 405,
     own: &[
@@ -111,7 +123,10 @@ const EXPRESS: Library = Library {
     command: |port| {
         let directory = std::env::var_os("VIGIE_PROFILES_EXPRESS").expect("run the tests with 'cargo xtask test'");
         let mut command = Command::new("node");
-        command.arg("server.js").current_dir(directory).env("PORT", port.to_string());
+        command
+            .arg("server.js")
+            .current_dir(directory)
+            .env("PORT", port.to_string());
         command
     },
     metrics: "/metrics",
@@ -144,7 +159,10 @@ fn labels(sample: &testkit::scrape::Sample) -> Labels {
     let is_compared = |name: &str| {
         !["service", "port", "network_protocol_version"].contains(&name) && !name.starts_with("otel_scope_")
     };
-    let all = sample.labels.iter().filter(|(name, value)| is_compared(name) && !value.is_empty());
+    let all = sample
+        .labels
+        .iter()
+        .filter(|(name, value)| is_compared(name) && !value.is_empty());
     all.map(|(name, value)| match name.as_str() {
         // The same number, however it is written.
         "le" => (name.clone(), format!("{:?}", value.parse::<f64>().unwrap())),
@@ -258,7 +276,11 @@ impl Library {
         let total = records.len() + if self.profile == "express" { LEAVING } else { 0 };
         let seen = |scrape: &Scrape| {
             let family = self.families[0];
-            let name = if family.ends_with("_total") { family.to_owned() } else { format!("{family}_count") };
+            let name = if family.ends_with("_total") {
+                family.to_owned()
+            } else {
+                format!("{family}_count")
+            };
             scrape.sum(&name, &[("port", &port)])
         };
         let scrape = vigie.settled(|scrape| seen(scrape) >= total as f64).unwrap();
@@ -313,13 +335,20 @@ impl Library {
             "fastapi" => {
                 let labels = [("handler", "/left"), ("status", "2xx")];
                 assert_eq!(library.sum("http_requests_total", &labels), leaving);
-                assert_eq!(scrape.sum("http_requests_total", &[("port", port), ("handler", "/left")]), 0.0);
+                assert_eq!(
+                    scrape.sum("http_requests_total", &[("port", port), ("handler", "/left")]),
+                    0.0
+                );
             }
             _ => {
                 let name = "http_server_request_duration_seconds_count";
                 let labels = [("http_route", "/left"), ("http_response_status_code", "200")];
                 assert_eq!(library.sum(name, &labels), leaving);
-                let labels = [("port", port), ("error_type", "aborted"), ("http_response_status_code", "")];
+                let labels = [
+                    ("port", port),
+                    ("error_type", "aborted"),
+                    ("http_response_status_code", ""),
+                ];
                 assert_eq!(scrape.sum(name, &labels), leaving);
             }
         }
@@ -327,20 +356,37 @@ impl Library {
 
     /// The families of the library, and of what kind they are, are those of the profile.
     fn check_families(&self, run: &Run) {
-        let is_other = |name: &str| self.others.iter().any(|other| name.starts_with(other) || name.ends_with(other));
+        let is_other = |name: &str| {
+            self.others
+                .iter()
+                .any(|other| name.starts_with(other) || name.ends_with(other))
+        };
         let kinds = |scrape: &Scrape| -> BTreeMap<String, Kind> {
             let families = scrape.families().iter();
             families.map(|family| (family.name.clone(), family.kind)).collect()
         };
         let (library, vigie) = (kinds(&run.library), kinds(&run.vigie));
-        let requests: BTreeSet<&str> = library.keys().map(String::as_str).filter(|name| !is_other(name)).collect();
+        let requests: BTreeSet<&str> = library
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !is_other(name))
+            .collect();
         assert_eq!(requests, self.families.iter().copied().collect(), "{}", self.profile);
         for name in self.families {
             assert_eq!(library[*name], vigie[*name], "{}: {name}", self.profile);
         }
         // None of Vigie's own names is left that one of the profile stands for.
-        for name in ["http_requests_total", "http_request_size_bytes", "http_request_duration_seconds"] {
-            assert_eq!(vigie.contains_key(name), self.families.contains(&name), "{}: {name}", self.profile);
+        for name in [
+            "http_requests_total",
+            "http_request_size_bytes",
+            "http_request_duration_seconds",
+        ] {
+            assert_eq!(
+                vigie.contains_key(name),
+                self.families.contains(&name),
+                "{}: {name}",
+                self.profile
+            );
         }
     }
 
@@ -394,8 +440,14 @@ impl Library {
         for (key, (count, client)) in clients {
             let route = [(self.route[0], key[0].as_str()), (self.route[1], key[1].as_str())];
             let on_port = [route[0], route[1], ("port", &run.port)];
-            let value = |scrape: &Scrape, what: &str, labels: &[(&str, &str)]| scrape.sum(&format!("{family}_{what}"), labels);
-            assert_eq!(value(&run.vigie, "count", &on_port), count, "{}: {route:?}", self.profile);
+            let value =
+                |scrape: &Scrape, what: &str, labels: &[(&str, &str)]| scrape.sum(&format!("{family}_{what}"), labels);
+            assert_eq!(
+                value(&run.vigie, "count", &on_port),
+                count,
+                "{}: {route:?}",
+                self.profile
+            );
             let (library, vigie) = (value(&run.library, "sum", &route), value(&run.vigie, "sum", &on_port));
             if vigie > client || vigie < library - LATE * count {
                 writeln!(wrong, "{route:?}: library {library}, Vigie {vigie}, clients {client}").unwrap();

@@ -35,7 +35,10 @@ impl Buckets {
     pub(super) fn of(seconds: &[f64]) -> Self {
         Self {
             seconds: seconds.to_vec(),
-            nanos: seconds.iter().map(|bound| (bound * NANOS_PER_SECOND).round() as u64).collect(),
+            nanos: seconds
+                .iter()
+                .map(|bound| (bound * NANOS_PER_SECOND).round() as u64)
+                .collect(),
         }
     }
 }

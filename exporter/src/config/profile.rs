@@ -1,14 +1,12 @@
 //! Whose names the request metrics have.
 
 use clap::ValueEnum;
-use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{buckets::Buckets, error::Place};
+use super::{buckets::Buckets, error::Place, text::quoted};
 
 /// Whose names, labels and buckets the request metrics have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
     /// Vigie's own.
     #[default]
@@ -35,6 +33,14 @@ const OTEL: [f64; 14] = [
 // === impl Profile ===
 
 impl Profile {
+    /// The profile of a name in the file.
+    pub(super) fn read(name: &Spanned<String>) -> Result<Self, Place> {
+        <Self as ValueEnum>::from_str(&name.value, false).map_err(|_| {
+            let problem = format!("there is no metrics profile {}", quoted(&name.value));
+            Place::at(name, &problem, "use vigie, fastapi, express or otel")
+        })
+    }
+
     /// The bounds in seconds that its histograms have. Vigie's own can have any.
     fn needs(self) -> &'static [f64] {
         match self {

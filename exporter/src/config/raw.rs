@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
-use super::{fields::Ports, profile::Profile};
+use super::fields::Ports;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -11,7 +11,7 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) buckets: Option<Spanned<Vec<Spanned<f64>>>>,
     #[serde(default)]
-    pub(super) profile: Option<Profile>,
+    pub(super) profile: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) max_routes: Option<Spanned<i64>>,
     #[serde(default)]

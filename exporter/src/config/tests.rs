@@ -86,7 +86,10 @@ fn a_profile_brings_its_bounds() {
     ] {
         let config = Config::parse(&format!("profile: {profile}"), "x").unwrap();
         assert_eq!(config.profile.to_string(), profile);
-        assert_eq!((config.buckets.nanos()[0], config.buckets.nanos().len()), (first, count));
+        assert_eq!(
+            (config.buckets.nanos()[0], config.buckets.nanos().len()),
+            (first, count)
+        );
         // What the program has is what the file would give.
         let bounds = format!("buckets: {:?}", config.buckets.seconds());
         assert_eq!(Config::parse(&bounds, "x").unwrap().buckets, config.buckets);
@@ -106,7 +109,10 @@ fn a_profile_has_its_bounds_whoever_asks_for_it() {
         lacking.to_string(),
         "vigie.yml:1:10: buckets has no 0.005, which the metrics profile otel needs: add it, or leave buckets out"
     );
-    assert_eq!(error("profile: django"), "");
+    assert_eq!(
+        error("profile: django"),
+        "vigie.yml:1:10: there is no metrics profile \"django\": use vigie, fastapi, express or otel"
+    );
 }
 
 #[test]
@@ -114,7 +120,7 @@ fn says_where_and_what_to_do() {
     for (text, expected) in [
         (
             "max_routes: 2\nbucket: [1]\n",
-            "vigie.yml:2:1: unknown key \"bucket\": known keys: buckets, max_routes, services",
+            "vigie.yml:2:1: unknown key \"bucket\": known keys: buckets, profile, max_routes, services",
         ),
         (
             "services:\n  - name: a\n    port: 1\n    path: /x\n",

@@ -93,7 +93,12 @@ impl Latency {
 
     /// The places behind some of them: where the bucket of each ends. A bound that is not there is left out.
     fn ends(&self, some: &[f64]) -> Vec<usize> {
-        let place = |wanted: &f64| self.seconds.iter().position(|bound| bound == wanted);
+        // Whole nanoseconds, which is what they are in the kernel, however they were written.
+        let nanoseconds = |bound: f64| (bound * NANOSECONDS).round() as u64;
+        let place = |wanted: &f64| {
+            let mut bounds = self.seconds.iter();
+            bounds.position(|bound| nanoseconds(*bound) == nanoseconds(*wanted))
+        };
         some.iter().filter_map(place).map(|place| place + 1).collect()
     }
 }

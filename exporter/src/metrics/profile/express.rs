@@ -53,7 +53,11 @@ fn path(handler: &str) -> Cow<'_, str> {
     for segment in handler.split('/').filter(|segment| !segment.is_empty()) {
         let is_parameter = segment.starts_with('{') && segment.ends_with('}');
         path.push('/');
-        path.push_str(if is_parameter || value::is_value(segment) { VALUE } else { segment });
+        path.push_str(if is_parameter || value::is_value(segment) {
+            VALUE
+        } else {
+            segment
+        });
     }
     match path.is_empty() {
         true => "/".into(),

@@ -27,12 +27,16 @@ fn is_digits(text: &str) -> bool {
 
 /// Letters of one case.
 fn is_hexadecimal(text: &str) -> bool {
-    let all = |letters: std::ops::RangeInclusive<u8>| text.bytes().all(|byte| byte.is_ascii_digit() || letters.contains(&byte));
+    let all = |letters: std::ops::RangeInclusive<u8>| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit() || letters.contains(&byte))
+    };
     all(b'a'..=b'f') || all(b'A'..=b'F')
 }
 
 fn is_token(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn is_number(segment: &str) -> bool {
