@@ -85,14 +85,12 @@ impl Config {
     }
 
     /// Checks a configuration text; `origin` names it in errors.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first thing that is wrong, as one line.
+    #[cfg(test)]
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
         Self::parse_for(text, origin, None)
     }
 
+    /// The same with a profile that is asked for elsewhere.
     fn parse_for(text: &str, origin: &str, profile: Option<Profile>) -> Result<Self, ConfigError> {
         let options = serde_saphyr::options! { with_snippet: false };
         let raw: Option<raw::RawConfig> =
