@@ -26,10 +26,12 @@ const APPLICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/profiles"
 /// A comparison of times is right if one of so many runs is: a process can be stopped at any time on a virtual machine.
 const RUNS: usize = 3;
 /// How many clients send at once, and how often each sends every request.
-const CLIENTS: usize = 3;
-const ROUNDS: usize = 5;
+const CLIENTS: usize = 6;
+const ROUNDS: usize = 2;
 /// How long a client waits that leaves before it is answered.
 const PATIENCE: Duration = Duration::from_millis(170);
+/// For how long their requests go on in the application, at the most.
+const AFTERWARDS: Duration = Duration::from_millis(2500);
 /// How many clients leave so.
 const LEAVING: usize = 4;
 /// How much later than Vigie a library may be done with a request, in the mean: it counts after its last byte was sent.
@@ -109,10 +111,7 @@ const OTEL: Library = Library {
     },
     options: 405,
     propfind: 405,
-    own: &[
-        ("GET", "/items/abc", "/items/{item_id}", 422),
-        ("BREW", "/items/7", "/items/{item_id}", 405),
-    ],
+    own: &[("GET", "/items/abc", "/items/{item_id}", 422)],
 };
 
 const EXPRESS: Library = Library {
@@ -315,7 +314,7 @@ impl Library {
         thread::sleep(PATIENCE);
         drop(clients);
         // The application goes on, and notices or not.
-        thread::sleep(PATIENCE * 4);
+        thread::sleep(AFTERWARDS);
     }
 
     /// An application under uvicorn is not told that a client has left: what it would have answered is what these libraries count. From
@@ -415,8 +414,12 @@ impl Library {
                         writeln!(wrong, "{name}{labels:?}: {value}, Vigie {found}").unwrap();
                     }
                 } else if name.ends_with("_bytes_sum") {
-                    // Bodies there, and heads with them here.
-                    assert!(found > *value, "{name}{labels:?}: {value}, Vigie {found}");
+                    // Lengths of bodies there, also of that which no answer to HEAD has; here what was sent, heads included.
+                    let has_bodies = labels["handler"] != "/head";
+                    assert!(
+                        found > *value || !has_bodies,
+                        "{name}{labels:?}: {value}, Vigie {found}"
+                    );
                 } else if !name.ends_with("_sum") {
                     assert_eq!(found, *value, "{name}{labels:?}");
                 }
@@ -457,7 +460,7 @@ impl Library {
 
     fn method(&self, method: &str) -> String {
         match (self.profile, method) {
-            ("otel", "PROPFIND" | "BREW") => "_OTHER".to_owned(),
+            ("otel", "PROPFIND") => "_OTHER".to_owned(),
             _ => method.to_owned(),
         }
     }

@@ -9,9 +9,9 @@ from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-PAUSE = 0.016
-SLOW = 0.17
-SLOWER = 0.61
+PAUSE = 0.15
+SLOW = 0.47
+SLOWER = 1.6
 
 app = FastAPI()
 

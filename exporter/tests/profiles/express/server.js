@@ -4,9 +4,9 @@
 const express = require("express");
 const promBundle = require("express-prom-bundle");
 
-const PAUSE = 16;
-const SLOW = 170;
-const SLOWER = 610;
+const PAUSE = 150;
+const SLOW = 470;
+const SLOWER = 1600;
 
 const app = express();
 app.use(promBundle({ includeMethod: true, includePath: true }));
