@@ -3,6 +3,7 @@
 mod buckets;
 mod error;
 mod fields;
+mod profile;
 mod raw;
 mod rule;
 mod text;
@@ -13,6 +14,7 @@ use std::path::Path;
 
 pub use buckets::Buckets;
 pub use error::ConfigError;
+pub use profile::Profile;
 pub use rule::{ExeRule, ServiceRule};
 
 use error::Place;
@@ -27,6 +29,8 @@ const MAX_ROUTES: std::ops::RangeInclusive<i64> = 1..=5000;
 pub struct Config {
     /// Bounds of the duration histograms.
     pub buckets: Buckets,
+    /// Whose names the request metrics have.
+    pub profile: Profile,
     /// Most routes kept for one service.
     pub max_routes: u32,
     /// Naming rules, the first match wins.
@@ -35,21 +39,37 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            buckets: Buckets::default(),
-            max_routes: DEFAULT_MAX_ROUTES,
-            services: Vec::new(),
-        }
+        Self::of(Profile::default())
     }
 }
 
 impl Config {
+    /// The configuration without a file, with this profile.
+    #[must_use]
+    pub fn of(profile: Profile) -> Self {
+        Self {
+            buckets: profile.default_buckets(),
+            profile,
+            max_routes: DEFAULT_MAX_ROUTES,
+            services: Vec::new(),
+        }
+    }
+
     /// Reads and checks a configuration file.
     ///
     /// # Errors
     ///
     /// Returns the first thing that is wrong, as one line.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_for(path, None)
+    }
+
+    /// The same with a profile that is asked for elsewhere, whatever the file says.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first thing that is wrong, as one line.
+    pub fn load_for(path: &Path, profile: Option<Profile>) -> Result<Self, ConfigError> {
         let origin = path.display().to_string();
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
@@ -61,28 +81,36 @@ impl Config {
             Ok(_) => {}
         }
         let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&origin, &error.utf8_error()))?;
-        Self::parse(&text, &origin)
+        Self::parse_for(&text, &origin, profile)
     }
 
     /// Checks a configuration text; `origin` names it in errors.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first thing that is wrong, as one line.
+    #[cfg(test)]
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        Self::parse_for(text, origin, None)
+    }
+
+    /// The same with a profile that is asked for elsewhere.
+    fn parse_for(text: &str, origin: &str, profile: Option<Profile>) -> Result<Self, ConfigError> {
         let options = serde_saphyr::options! { with_snippet: false };
         let raw: Option<raw::RawConfig> =
             serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::yaml(origin, &error))?;
         raw.map_or_else(
-            || Ok(Self::default()),
-            |raw| Self::check(raw).map_err(|problem| problem.of(origin)),
+            || Ok(Self::of(profile.unwrap_or_default())),
+            |raw| Self::check(raw, profile).map_err(|problem| problem.of(origin)),
         )
     }
 
-    fn check(raw: raw::RawConfig) -> Result<Self, Place> {
+    fn check(raw: raw::RawConfig, profile: Option<Profile>) -> Result<Self, Place> {
+        let written = raw.profile.as_ref().map(Profile::read).transpose()?;
+        let profile = profile.or(written).unwrap_or_default();
         let buckets = match raw.buckets {
-            Some(bounds) => buckets::check(&bounds)?,
-            None => Buckets::default(),
+            Some(bounds) => {
+                let buckets = buckets::check(&bounds)?;
+                profile.check(&buckets, &bounds)?;
+                buckets
+            }
+            None => profile.default_buckets(),
         };
         let max_routes = match raw.max_routes {
             Some(limit) => u32::try_from(limit.value)
@@ -94,6 +122,7 @@ impl Config {
         let services = raw.services.unwrap_or_default();
         Ok(Self {
             buckets,
+            profile,
             max_routes,
             services: services.iter().map(rule::check).collect::<Result<_, _>>()?,
         })

@@ -5,6 +5,7 @@ pub mod format;
 pub mod model;
 mod openmetrics;
 mod phases;
+mod profile;
 mod protobuf;
 mod routes;
 mod text;

@@ -17,7 +17,7 @@ use log::{debug, error, warn};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
-    config::Config,
+    config::{Config, Profile},
     kernel::{
         books::{Books, events},
         load::{Loaded, Settings, load, pid_max, sees_requests},
@@ -32,6 +32,7 @@ use crate::{
 pub struct Watch {
     ledger: Mutex<Ledger>,
     families: Families,
+    profile: Profile,
     tracers: Mutex<Tracers>,
 }
 
@@ -79,6 +80,7 @@ impl Watch {
         let watch = Rc::new(Self {
             ledger: Mutex::new(ledger),
             families,
+            profile: config.profile,
             tracers: Mutex::new(Tracers::new(traces)),
         });
         if let Some(logger) = kernel_log {
@@ -89,14 +91,19 @@ impl Watch {
         Ok(watch)
     }
 
-    /// All metrics as they are now.
+    /// The profile that the config asks for: this Vigie's buckets are made for it, and for Vigie's own.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// All metrics as they are now; those of the requests as a profile has them.
     ///
     /// # Errors
     ///
     /// If the maps cannot be read.
-    pub fn metrics(&self, format: Format) -> Result<Vec<u8>> {
+    pub fn metrics(&self, profile: Profile, format: Format) -> Result<Vec<u8>> {
         let snapshot = self.ledger()?.snapshot(format == Format::Protobuf)?;
-        let mut families = self.families.collect(&snapshot);
+        let mut families = self.families.collect(&snapshot, profile);
         if let Ok(tracers) = self.tracers.lock() {
             families.extend(metrics::traces::families(&tracers.totals()));
         }

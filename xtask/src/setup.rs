@@ -1,13 +1,16 @@
 //! `cargo xtask setup`: installs what is missing, and says what it does.
 
 mod monitoring;
+mod node;
 mod packages;
+mod profiles;
 mod python;
 mod rust;
 mod servers;
 
 use anyhow::Result;
 pub use monitoring::Monitoring;
+pub use profiles::ProfileTools;
 pub use servers::ServerTools;
 use std::path::PathBuf;
 
@@ -41,6 +44,12 @@ pub fn ensure_vm() -> Result<()> {
 /// Fetches what is missing of Prometheus and Alertmanager: Debian bookworm's, and the newest.
 pub fn ensure_monitoring() -> Result<[Monitoring; 2]> {
     monitoring::ensure()
+}
+
+/// Installs what is missing of the libraries that the metric profiles are compared with.
+pub fn ensure_profiles() -> Result<ProfileTools> {
+    packages::ensure(&packages::PROFILES)?;
+    profiles::ensure()
 }
 
 /// Installs and builds what is missing of the servers of the servers' table. Takes a second when nothing is.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
-use crate::setup::{self, Tools};
+use crate::setup::{self, Monitoring, ProfileTools, Tools};
 use crate::vm::{self, kernels};
 use crate::{command, demo, paths, servers, soak, truth};
 use anyhow::{Context as _, Result};
@@ -45,9 +45,9 @@ pub fn run(options: &Options) -> Result<()> {
     step("tests of the libraries and tools", || {
         cargo("test --workspace --exclude vigie")
     })?;
-    if let Some(tools) = &tools {
+    if let Some((tools, monitoring, profiles)) = &tools {
         step("build of vigie", || cargo("build --release --package vigie"))?;
-        step("tests of vigie", || test_vigie(tools))?;
+        step("tests of vigie", || test_vigie(tools, &monitoring[0], profiles))?;
         step("truth", || truth::run(&truth::Options::default()))?;
         step("soak", || soak::run(tools, &soak::Options::short()))?;
         if HAS_OTHER_KERNELS {
@@ -75,14 +75,13 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// Installs what is missing for all steps.
-fn ensure_all() -> Result<Tools> {
+fn ensure_all() -> Result<(Tools, [Monitoring; 2], ProfileTools)> {
     let tools = setup::ensure()?;
     if HAS_OTHER_KERNELS {
         setup::ensure_vm()?;
     }
     setup::ensure_servers()?;
-    setup::ensure_monitoring()?;
-    Ok(tools)
+    Ok((tools, setup::ensure_monitoring()?, setup::ensure_profiles()?))
 }
 
 /// Announces a step, runs it, and says how long it took.
@@ -107,7 +106,12 @@ fn lint_servers() -> Result<()> {
 }
 
 /// The unit tests of the exporter and the tests of its program, which find what they need in the environment.
-fn test_vigie(tools: &Tools) -> Result<()> {
+fn test_vigie(tools: &Tools, monitoring: &Monitoring, profiles: &ProfileTools) -> Result<()> {
     let mut command = command::cargo(["test", "--release", "--package", "vigie"])?;
-    command::run(command.env("VIGIE_DEMO_PYTHON", &tools.python))
+    command
+        .env("VIGIE_DEMO_PYTHON", &tools.python)
+        .env("VIGIE_PROMETHEUS", monitoring.prometheus())
+        .env("VIGIE_PROFILES_PYTHON", &profiles.python)
+        .env("VIGIE_PROFILES_EXPRESS", &profiles.express);
+    command::run(&mut command)
 }

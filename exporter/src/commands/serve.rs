@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, Profile},
     logging::{Format, Level, start},
     watch::Watch,
     web::{pages::Site, server, trace},
@@ -29,6 +29,9 @@ pub struct Serve {
     /// YAML file with services, routes and buckets.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
+    /// Whose names, labels and buckets the request metrics have [default: what the file says, else vigie]
+    #[arg(long = "metrics.profile", value_name = "PROFILE")]
+    profile: Option<Profile>,
     /// What to log at the least.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     log_level: Level,
@@ -61,8 +64,8 @@ impl Serve {
     pub fn run(self) -> Result<()> {
         start(self.log_level, self.log_format)?;
         let config = match &self.config_file {
-            Some(path) => Config::load(path)?,
-            None => Config::default(),
+            Some(path) => Config::load_for(path, self.profile)?,
+            None => Config::of(self.profile.unwrap_or_default()),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -30,6 +30,19 @@ impl Buckets {
     }
 }
 
+impl Buckets {
+    /// Bounds in seconds that are written in the program: each a whole number of nanoseconds.
+    pub(super) fn of(seconds: &[f64]) -> Self {
+        Self {
+            seconds: seconds.to_vec(),
+            nanos: seconds
+                .iter()
+                .map(|bound| (bound * NANOS_PER_SECOND).round() as u64)
+                .collect(),
+        }
+    }
+}
+
 impl Default for Buckets {
     fn default() -> Self {
         let micros: [u32; 14] = [

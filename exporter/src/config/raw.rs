@@ -11,6 +11,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) buckets: Option<Spanned<Vec<Spanned<f64>>>>,
     #[serde(default)]
+    pub(super) profile: Option<Spanned<String>>,
+    #[serde(default)]
     pub(super) max_routes: Option<Spanned<i64>>,
     #[serde(default)]
     pub(super) services: Option<Vec<Spanned<RawRule>>>,

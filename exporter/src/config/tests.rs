@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Config, ExeRule};
+use super::{Config, ExeRule, Profile};
 use crate::observe::template::Template;
 
 const FULL: &str = r"
@@ -77,11 +77,50 @@ fn default_bounds_are_what_the_file_would_give() {
 }
 
 #[test]
+fn a_profile_brings_its_bounds() {
+    for (profile, first, count) in [
+        ("vigie", 500_000, 14),
+        ("fastapi", 10_000_000, 21),
+        ("express", 3_000_000, 6),
+        ("otel", 5_000_000, 14),
+    ] {
+        let config = Config::parse(&format!("profile: {profile}"), "x").unwrap();
+        assert_eq!(config.profile.to_string(), profile);
+        assert_eq!(
+            (config.buckets.nanos()[0], config.buckets.nanos().len()),
+            (first, count)
+        );
+        // What the program has is what the file would give.
+        let bounds = format!("buckets: {:?}", config.buckets.seconds());
+        assert_eq!(Config::parse(&bounds, "x").unwrap().buckets, config.buckets);
+    }
+}
+
+#[test]
+fn a_profile_has_its_bounds_whoever_asks_for_it() {
+    let text = "buckets: [0.003, 0.03, 0.1, 0.3, 1.5, 2, 10]";
+    let config = Config::parse_for(text, "x", Some(Profile::Express)).unwrap();
+    assert_eq!(config.profile, Profile::Express);
+    assert_eq!(config.buckets.seconds().len(), 7);
+    let other = Config::parse_for("profile: otel", "x", Some(Profile::Fastapi)).unwrap();
+    assert_eq!((other.profile, other.buckets.seconds().len()), (Profile::Fastapi, 21));
+    let lacking = Config::parse_for(text, "vigie.yml", Some(Profile::Otel)).unwrap_err();
+    assert_eq!(
+        lacking.to_string(),
+        "vigie.yml:1:10: buckets has no 0.005, which the metrics profile otel needs: add it, or leave buckets out"
+    );
+    assert_eq!(
+        error("profile: django"),
+        "vigie.yml:1:10: there is no metrics profile \"django\": use vigie, fastapi, express or otel"
+    );
+}
+
+#[test]
 fn says_where_and_what_to_do() {
     for (text, expected) in [
         (
             "max_routes: 2\nbucket: [1]\n",
-            "vigie.yml:2:1: unknown key \"bucket\": known keys: buckets, max_routes, services",
+            "vigie.yml:2:1: unknown key \"bucket\": known keys: buckets, profile, max_routes, services",
         ),
         (
             "services:\n  - name: a\n    port: 1\n    path: /x\n",

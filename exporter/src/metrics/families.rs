@@ -3,16 +3,17 @@
 use std::rc::Rc;
 
 use prometheus::{core::Collector, process_collector::ProcessCollector};
-use vigie_ebpf::types::{SchedValue, WAIT_BOUNDS_NS};
+use vigie_ebpf::types::{SchedValue, SeriesValue, WAIT_BOUNDS_NS};
 
 use super::{
     model::{
         Bounds, Family, Kind, NativeHistogram, Value, counter, family, from_crate, gauge, histogram, pair, summary,
     },
     phases,
+    profile::{self, Latency},
     routes::{Answered, Route, routes},
 };
-use crate::{kernel::load::Probe, observe::ledger::Snapshot};
+use crate::{config::Profile, kernel::load::Probe, observe::ledger::Snapshot};
 
 pub(super) const NANOSECONDS: f64 = 1e9;
 
@@ -23,6 +24,8 @@ pub struct Families {
     bounds: Rc<Bounds>,
     /// How many these are, without the infinite one.
     used: usize,
+    /// The same for other profiles than Vigie's.
+    latency: Latency,
     /// The probes, which do not change while Vigie runs: their name, hook, and whether they are attached.
     probes: Vec<(&'static str, &'static str, bool)>,
     /// Vigie's own process.
@@ -37,6 +40,7 @@ impl Families {
         Self {
             bounds: Bounds::new(bounds.iter().copied()),
             used: bounds.len(),
+            latency: Latency::new(bounds),
             probes: probes
                 .iter()
                 .map(|probe| (probe.name, probe.hook, probe.error.is_none()))
@@ -45,10 +49,14 @@ impl Families {
         }
     }
 
-    /// All families with a value, by name.
-    pub fn collect<'a>(&self, snapshot: &'a Snapshot) -> Vec<Family<'a>> {
+    /// All families with a value, by name; those of the requests as a profile has them.
+    pub fn collect<'a>(&self, snapshot: &'a Snapshot, profile: Profile) -> Vec<Family<'a>> {
         let routes = routes(snapshot);
-        let mut families = self.requests(&routes);
+        let mut families = match profile {
+            Profile::Vigie => self.requests(&routes),
+            other => profile::families(other, snapshot, &self.latency),
+        };
+        families.push(aborted(&routes));
         families.extend(phases::families(&routes, snapshot));
         families.extend(services(snapshot));
         families.extend(super::usage::families(&snapshot.usage));
@@ -60,13 +68,9 @@ impl Families {
     }
 
     fn requests<'a>(&self, routes: &[Route<'a>]) -> Vec<Family<'a>> {
-        let (mut total, mut duration, mut aborted) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut total, mut duration) = (Vec::new(), Vec::new());
         let (mut received, mut sent) = (Vec::new(), Vec::new());
         for route in routes {
-            if let Some(value) = route.aborted {
-                let count: u64 = value.buckets.iter().sum();
-                aborted.push(counter(route.labels.clone(), count as f64));
-            }
             for Answered { status, value, native } in &route.answered {
                 let labels = route.with_status(*status);
                 // The kernel side counts above the last bound wherever no bound is in use.
@@ -99,12 +103,6 @@ impl Families {
                 Kind::Histogram,
                 "Time from the moment a request's first byte was readable in the socket to the moment the kernel had taken the last byte of its response.",
                 duration,
-            ),
-            family(
-                "http_requests_aborted_total",
-                Kind::Counter,
-                "Requests whose connection was closed before they were answered.",
-                aborted,
             ),
             family(
                 "http_request_size_bytes",
@@ -185,6 +183,20 @@ impl Families {
             ),
         ]
     }
+}
+
+/// Requests that were not answered: no profile has a family for them.
+fn aborted<'a>(routes: &[Route<'a>]) -> Family<'a> {
+    let count = |value: &SeriesValue| value.buckets.iter().sum::<u64>() as f64;
+    let aborted = routes
+        .iter()
+        .filter_map(|route| Some(counter(route.labels.clone(), count(route.aborted?))));
+    family(
+        "http_requests_aborted_total",
+        Kind::Counter,
+        "Requests whose connection was closed before they were answered.",
+        aborted.collect(),
+    )
 }
 
 fn services(snapshot: &Snapshot) -> Vec<Family<'_>> {
@@ -313,7 +325,7 @@ mod tests {
             series: 3,
             usage: UsageSnapshot::default(),
         };
-        let families = Families::new(&[0.1], &[]).collect(&snapshot);
+        let families = Families::new(&[0.1], &[]).collect(&snapshot, Profile::Vigie);
         assert_eq!(
             handlers(&families, "http_request_duration_seconds"),
             ["a /", "b /events"]

@@ -239,7 +239,7 @@ impl Ledger {
             ring,
             bounds: padded_bounds(config.buckets.nanos()),
             services,
-            routes: Routes::new(config.max_routes as usize),
+            routes: Routes::new(config.max_routes as usize).with_not_found(config.profile.shows_not_found()),
             counted: BTreeMap::new(),
             shown_as_none: HashMap::new(),
             native_as_none: HashMap::new(),

@@ -2,7 +2,8 @@
 //!
 //! A path becomes a route when its first response is known. One that answers 404 may be a route of the service with an
 //! unknown identifier, or a path that does not exist: it gets a number of its own, but is shown under `none` until it
-//! answers anything else. What was shown there by then stays there, so that no counter ever goes down.
+//! answers anything else. What was shown there by then stays there, so that no counter ever goes down. Where every path is to be
+//! shown, it has its own handler from the start.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -73,6 +74,7 @@ pub struct Lesson {
 #[derive(Debug)]
 pub struct Routes {
     cap: usize,
+    shows_not_found: bool,
     list: Vec<Route>,
     numbers: HashMap<(u16, String), u32>,
     shapes: LruCache<(u16, u64), Known>,
@@ -95,6 +97,7 @@ impl Routes {
         });
         Self {
             cap,
+            shows_not_found: false,
             list: reserved.into(),
             numbers: HashMap::new(),
             shapes: LruCache::new(REMEMBERED),
@@ -102,6 +105,14 @@ impl Routes {
             pending: HashMap::new(),
             full: HashSet::new(),
             forgotten: 0,
+        }
+    }
+
+    /// The same; whether paths have a handler of their own that have only answered 404: as many as there may be named ones.
+    pub fn with_not_found(self, shows_not_found: bool) -> Self {
+        Self {
+            shows_not_found,
+            ..self
         }
     }
 
@@ -215,6 +226,11 @@ impl Routes {
         }
         let service = found.service;
         let named = self.named.entry(service).or_default();
+        if *named >= self.cap && self.shows_not_found {
+            // It is shown already, and stays; so does its place among those that have only answered 404.
+            found.state = State::Named;
+            return;
+        }
         if *named >= self.cap {
             found.state = State::Capped;
             self.full.insert(service);
@@ -243,7 +259,7 @@ impl Routes {
         match self.list.get(route as usize) {
             Some(Route {
                 state: State::Pending, ..
-            }) => NONE,
+            }) if !self.shows_not_found => NONE,
             Some(Route {
                 state: State::Capped, ..
             })
@@ -264,8 +280,8 @@ impl Routes {
     pub fn settled(&self) -> impl Iterator<Item = (usize, &str)> {
         let routes = self.list.iter().enumerate().skip(ROUTE_UNKNOWN as usize + 1);
         routes.filter_map(|(number, route)| match route.state {
-            State::Pending => None,
-            State::Named => Some((number, route.handler.as_str())),
+            State::Pending if !self.shows_not_found => None,
+            State::Pending | State::Named => Some((number, route.handler.as_str())),
             State::Capped => Some((number, OTHER)),
         })
     }
@@ -277,9 +293,8 @@ impl Routes {
 
     /// Whether a route is shown as `none` for the time being.
     pub fn is_pending(&self, route: u32) -> bool {
-        self.list
-            .get(route as usize)
-            .is_some_and(|route| route.state == State::Pending)
+        let is_pending = |route: &Route| route.state == State::Pending;
+        !self.shows_not_found && self.list.get(route as usize).is_some_and(is_pending)
     }
 
     /// The services that have reached their cap since the last call.
@@ -313,6 +328,22 @@ mod tests {
         assert_eq!(request(&mut routes, "/a/3", 200), "/a/{id}");
         assert_eq!(request(&mut routes, "/a/4", 404), "/a/{id}");
         assert_eq!(request(&mut routes, "/.env", 404), NONE);
+    }
+
+    #[test]
+    fn a_path_that_is_not_found_is_shown_if_it_is_to_be() {
+        let mut routes = Routes::new(2).with_not_found(true);
+        assert_eq!(request(&mut routes, "/.env", 404), "/.env");
+        assert_eq!(request(&mut routes, "/a/1", 404), "/a/{id}");
+        assert_eq!(request(&mut routes, "/wp-login.php", 404), NONE);
+        assert_eq!(request(&mut routes, "/a/3", 200), "/a/{id}");
+        for path in ["/b", "/c"] {
+            request(&mut routes, path, 200);
+        }
+        // What is shown is not taken back.
+        assert_eq!(request(&mut routes, "/.env", 200), "/.env");
+        assert_eq!(request(&mut routes, "/d", 200), OTHER);
+        assert!(!routes.is_pending(routes.known(1, vigie_ebpf::path::shape(b"/.env")).unwrap()));
     }
 
     #[test]

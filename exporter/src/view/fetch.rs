@@ -26,6 +26,18 @@ pub struct Url {
 
 // === impl Url ===
 
+impl Url {
+    /// The same with one more thing asked for.
+    pub fn with_query(&self, query: &str) -> Self {
+        let Self { authority, path } = self;
+        let mark = if path.contains('?') { '&' } else { '?' };
+        Self {
+            authority: authority.clone(),
+            path: format!("{path}{mark}{query}"),
+        }
+    }
+}
+
 impl FromStr for Url {
     type Err = String;
 
@@ -117,6 +129,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Url>().unwrap().to_string(), expected);
         }
+        let url: Url = "host:9/v?a=b".parse().unwrap();
+        assert_eq!(url.with_query("c=d").to_string(), "http://host:9/v?a=b&c=d");
         for text in ["https://host/", "http://", "ftp://a", "http://me@host", ""] {
             assert!(text.parse::<Url>().is_err(), "{text}");
         }

@@ -10,7 +10,12 @@ use super::{
     fetch::{Url, get},
     scrape::Scrape,
 };
-use crate::{config::Config, logging::Level, metrics::format::Format, watch::Watch};
+use crate::{
+    config::{Config, Profile},
+    logging::Level,
+    metrics::format::Format,
+    watch::Watch,
+};
 
 /// Where `vigie serve` is, unless its flags say otherwise.
 const USUAL: &str = "http://127.0.0.1:10190/metrics";
@@ -46,6 +51,11 @@ pub fn run(task: impl Future<Output = Result<()>>) -> Result<()> {
     LocalSet::new().block_on(&runtime, task)
 }
 
+/// The same metrics under Vigie's own names, whatever profile it serves them in.
+fn own(url: &Url) -> Url {
+    url.with_query(&format!("profile={}", Profile::Vigie))
+}
+
 /// A source of metrics.
 pub enum Source {
     /// A `vigie serve`.
@@ -65,7 +75,9 @@ impl Source {
     pub async fn open(options: Options) -> Result<Self> {
         let Options { url, config_file } = options;
         if let Some(url) = url {
-            let text = get(&url, LIMIT).await.with_context(|| format!("cannot read {url}"))?;
+            let text = get(&own(&url), LIMIT)
+                .await
+                .with_context(|| format!("cannot read {url}"))?;
             ensure!(
                 Scrape::read(&text).is_ok_and(|scrape| scrape.is_vigie()),
                 "{url} is not Vigie: it has no vigie_build_info"
@@ -76,7 +88,7 @@ impl Source {
             Some(file) => Config::load(file)?,
             None => {
                 let usual: Url = USUAL.parse().map_err(anyhow::Error::msg)?;
-                let text = get(&usual, PATIENCE).await;
+                let text = get(&own(&usual), PATIENCE).await;
                 if text.is_ok_and(|text| Scrape::read(&text).is_ok_and(|scrape| scrape.is_vigie())) {
                     return Ok(Self::Served(usual));
                 }
@@ -97,8 +109,10 @@ impl Source {
     /// If it cannot be had.
     pub async fn scrape(&self) -> Result<Scrape> {
         let text = match self {
-            Self::Served(url) => get(url, LIMIT).await.with_context(|| format!("cannot read {url}"))?,
-            Self::Own(watch) => String::from_utf8(watch.metrics(Format::Text)?)?,
+            Self::Served(url) => get(&own(url), LIMIT)
+                .await
+                .with_context(|| format!("cannot read {url}"))?,
+            Self::Own(watch) => String::from_utf8(watch.metrics(Profile::Vigie, Format::Text)?)?,
         };
         let scrape = Scrape::read(&text)?;
         ensure!(scrape.is_vigie(), "this is not Vigie any more");

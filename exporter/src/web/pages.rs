@@ -11,7 +11,7 @@ use hyper::{
 };
 use log::error;
 
-use crate::{metrics::format::Format, watch::Watch};
+use crate::{config::Profile, metrics::format::Format, watch::Watch};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -62,9 +62,13 @@ impl Site {
     }
 
     fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let profile = match wanted_profile(request.uri().query(), self.watch.profile()) {
+            Ok(profile) => profile,
+            Err(problem) => return respond(StatusCode::BAD_REQUEST, PLAIN, format!("{problem}\n")),
+        };
         let accepted = request.headers().get_all(ACCEPT).iter();
         let format = Format::accepted(accepted.filter_map(|value| value.to_str().ok()));
-        let body = match self.watch.metrics(format) {
+        let body = match self.watch.metrics(profile, format) {
             Ok(body) => body,
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
@@ -104,6 +108,28 @@ impl Site {
     }
 }
 
+/// The metric profile that a query asks for: Vigie's own, or the one that this Vigie has the buckets for.
+fn wanted_profile(query: Option<&str>, configured: Profile) -> Result<Profile, String> {
+    let parameters = query.unwrap_or_default().split('&');
+    match parameters
+        .filter_map(|parameter| parameter.strip_prefix("profile="))
+        .next_back()
+    {
+        None => Ok(configured),
+        Some(name) => [Profile::Vigie, configured]
+            .into_iter()
+            .find(|profile| profile.to_string() == name)
+            .ok_or_else(|| match configured {
+                Profile::Vigie => {
+                    "the only profile here is vigie: start Vigie with --metrics.profile for another".to_owned()
+                }
+                other => {
+                    format!("the profiles here are vigie and {other}: start Vigie with --metrics.profile for another")
+                }
+            }),
+    }
+}
+
 /// Whether a client takes gzip (RFC 9110, 12.5.3): named, and not with weight 0.
 fn accepts_gzip<B>(request: &Request<B>) -> bool {
     let values = request
@@ -128,6 +154,21 @@ fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_asks_for_a_profile() {
+        use Profile::{Express, Fastapi, Vigie};
+        for (query, configured, expected) in [
+            (None, Express, Some(Express)),
+            (Some("a=b"), Fastapi, Some(Fastapi)),
+            (Some("profile=vigie"), Express, Some(Vigie)),
+            (Some("a=b&profile=express"), Express, Some(Express)),
+            (Some("profile=express"), Vigie, None),
+            (Some("profile="), Vigie, None),
+        ] {
+            assert_eq!(wanted_profile(query, configured).ok(), expected, "{query:?}");
+        }
+    }
 
     #[test]
     fn gzip_is_negotiated() {

@@ -70,14 +70,19 @@ pub const VM: [Need; 2] = [
     },
 ];
 
+const NODE: Need = Need {
+    name: "node with npm",
+    packages: &["nodejs", "npm"],
+    is_there: || paths::find_program("node").is_some() && paths::find_program("npm").is_some(),
+};
+
+/// For the libraries that the metric profiles are compared with.
+pub const PROFILES: [Need; 1] = [NODE];
+
 /// For the servers' table. What starts a system service upon its installation is avoided where there is a package
 /// without one.
 pub const SERVERS: [Need; 7] = [
-    Need {
-        name: "node with npm",
-        packages: &["nodejs", "npm"],
-        is_there: || paths::find_program("node").is_some() && paths::find_program("npm").is_some(),
-    },
+    NODE,
     Need {
         name: "apache httpd",
         packages: &["apache2-bin"],

@@ -1,14 +1,10 @@
 //! The servers of the servers' table that no package brings whole.
 
-use super::{installing, ok, packages, python};
+use super::{node, ok, packages, python};
 use crate::{command, paths};
 use anyhow::{Context as _, Result};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// What belongs to the Express server. It is copied, so that its packages are not installed into the source tree.
-const EXPRESS: [&str; 3] = ["package.json", "package-lock.json", "server.js"];
 
 /// Where everything is.
 #[derive(Debug)]
@@ -33,7 +29,7 @@ pub fn ensure() -> Result<ServerTools> {
     let target = paths::target()?.join("servers");
     let python = python::ensure_environment("the servers", "servers/requirements.txt", "servers/venv")?;
     let express = target.join("express");
-    ensure_express(&sources.join("express"), &express)?;
+    node::ensure_packages("the Express server", &sources.join("express"), &express)?;
     let go = target.join("contract-go");
     build_go(&sources.join("go"), &target, &go)?;
     build_rust(&sources, &target.join("rust"))?;
@@ -45,32 +41,6 @@ pub fn ensure() -> Result<ServerTools> {
         express,
         go,
     })
-}
-
-/// Installs the packages of the Express server, anew whenever one of its files has changed.
-fn ensure_express(sources: &Path, installed: &Path) -> Result<()> {
-    let same = |name: &str| {
-        let (new, old) = (fs::read(sources.join(name)), fs::read(installed.join(name)));
-        new.is_ok_and(|new| old.is_ok_and(|old| old == new))
-    };
-    // npm writes it last.
-    let complete = installed.join("node_modules/.package-lock.json");
-    if complete.exists() && EXPRESS.into_iter().all(same) {
-        ok("packages of the Express server");
-        return Ok(());
-    }
-    installing("packages of the Express server (npm)");
-    fs::create_dir_all(installed).context("cannot make a directory for the Express server")?;
-    // The copies are new already while the packages are old: if npm fails, they must not count as done.
-    if complete.exists() {
-        fs::remove_file(&complete).context("cannot remove the mark of the Express server's packages")?;
-    }
-    for name in EXPRESS {
-        fs::copy(sources.join(name), installed.join(name)).with_context(|| format!("cannot copy {name}"))?;
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--omit=dev", "--no-audit", "--no-fund"]);
-    command::run(npm.current_dir(installed))
 }
 
 /// Builds the Go server from the standard library alone.

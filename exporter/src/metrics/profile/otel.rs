@@ -1,0 +1,65 @@
+//! The family of OpenTelemetry's semantic conventions for HTTP servers, named and labelled as Prometheus sees it.
+
+use super::{Latency, Table, is_aborted, is_request, place};
+use crate::{
+    metrics::model::{Family, Kind, family},
+    observe::{
+        ledger::Snapshot,
+        routes::{NONE, OTHER},
+    },
+};
+
+/// The methods that the conventions know. All others are [`OTHER_METHOD`].
+const METHODS: [&str; 10] = [
+    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
+];
+const OTHER_METHOD: &str = "_OTHER";
+/// From here on an answer is an error of the server.
+const SERVER_ERROR: u16 = 500;
+/// The kind of error of a request whose connection was closed before it was answered: the conventions leave it to who measures.
+const ABORTED: &str = "aborted";
+
+/// The families.
+pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
+    let mut durations = Table::new([
+        "service",
+        "port",
+        "http_request_method",
+        "http_response_status_code",
+        "http_route",
+        "url_scheme",
+        "error_type",
+    ]);
+    for (labels, value) in &snapshot.requests {
+        if !is_request(labels) || snapshot.is_long_lived(labels) {
+            continue;
+        }
+        let [service, port] = place(labels);
+        let status = labels.status.to_string();
+        let (status, error) = match labels.status {
+            _ if is_aborted(labels) => (String::new(), ABORTED.into()),
+            SERVER_ERROR.. => (status.clone(), status.into()),
+            _ => (status, "".into()),
+        };
+        let method = match METHODS.contains(&labels.method) {
+            true => labels.method,
+            false => OTHER_METHOD,
+        };
+        // A path that no route is known for has none.
+        let route = match labels.handler.as_str() {
+            NONE | OTHER => "",
+            handler => handler,
+        };
+        let scheme = "http".into();
+        durations.add(
+            [service, port, method.into(), status.into(), route.into(), scheme, error],
+            value,
+        );
+    }
+    vec![family(
+        "http_server_request_duration_seconds",
+        Kind::Histogram,
+        "Duration of HTTP server requests.",
+        durations.metrics(|labels, sums| latency.all(labels, sums)),
+    )]
+}

@@ -1,0 +1,169 @@
+//! The queries of a team whose store measured itself give the same from Vigie, in a real Prometheus.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that panics has failed, as it should"
+)]
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use testkit::{Prometheus, Random, Request, Server, TempDir, free_port, shared_loop, store};
+
+const SCRAPES: Duration = Duration::from_secs(1);
+const CLIENTS: usize = 2;
+const REQUESTS: usize = 400;
+/// How far rates may be apart: the two are not scraped at the same moment.
+const RATES: f64 = 0.1;
+
+fn variable(name: &str) -> PathBuf {
+    std::env::var_os(name)
+        .expect("run the tests with 'cargo xtask test'")
+        .into()
+}
+
+/// The demo store, instrumented by a wrapper that the store knows nothing of.
+fn store_with_instrumentator(port: u16) -> Server {
+    let dir = TempDir::new().unwrap();
+    let mut command = Command::new(variable("VIGIE_PROFILES_PYTHON"));
+    let applications = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/profiles");
+    command
+        .args(["-m", "uvicorn", "store_with_instrumentator:app", "--no-access-log"])
+        .args(["--app-dir", applications, "--port", &port.to_string()])
+        .env("PYTHONPATH", common::demo())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("STORE_TOKEN", store::TOKEN)
+        .env(
+            "DATABASE_URL",
+            format!("sqlite:///{}", dir.path().join("store.db").display()),
+        );
+    let server = Server::start(command, dir, port).unwrap();
+    let is_there = || {
+        let health = server.connect().ok()?.send(&Request::get("/sante")).ok()?;
+        (health.status == 200).then_some(())
+    };
+    server.wait_for(Duration::from_secs(60), is_there).unwrap();
+    server
+}
+
+/// The value of each series, by these labels.
+fn by(prometheus: &Prometheus, query: &str, labels: &[&str]) -> BTreeMap<Vec<String>, f64> {
+    let samples = prometheus.query(query).unwrap();
+    let key = |sample: &testkit::prometheus::Sample| labels.iter().map(|name| sample.label(name).to_owned()).collect();
+    samples.iter().map(|sample| (key(sample), sample.value)).collect()
+}
+
+#[test]
+fn the_queries_of_the_stores_team_give_the_same() {
+    let port = free_port().unwrap();
+    let dir = TempDir::new().unwrap();
+    let rule = format!("services: [{{name: store, port: {port}}}]\n");
+    let rule = dir.write("vigie.yml", rule.as_bytes()).unwrap();
+    let vigie = common::vigie(&["--metrics.profile", "fastapi", "--config.file", rule.to_str().unwrap()]);
+    let store = store_with_instrumentator(port);
+    let config = format!(
+        "global: {{scrape_interval: 1s}}
+scrape_configs:
+  - {{job_name: library, static_configs: [{{targets: ['{}']}}]}}
+  - job_name: vigie
+    static_configs: [{{targets: ['{}']}}]
+    metric_relabel_configs:
+      - {{source_labels: [__name__, service], regex: 'http_.*;store', target_label: kept, replacement: 'yes'}}
+      - {{source_labels: [kept], regex: 'yes', action: keep}}
+",
+        store.address(),
+        vigie.server.address()
+    );
+    let prometheus = Prometheus::start(&variable("VIGIE_PROMETHEUS"), TempDir::new().unwrap(), &config, &[]).unwrap();
+
+    // A rate needs series that are there already: everything is asked for once, and scraped.
+    let send = |seed: u64, count: usize| {
+        let next = |thread: usize, index: usize| {
+            let mut random = Random::new(seed + (thread * count + index) as u64);
+            Some(store::store_shot(&mut random))
+        };
+        // The server closes a connection after an error without saying so: each request has its own.
+        let records = shared_loop(store.address(), CLIENTS, count, false, next).unwrap();
+        assert!(records.unexpected().is_empty(), "{:#?}", records.unexpected());
+        records.list
+    };
+    let mut records = send(1, REQUESTS);
+    thread::sleep(SCRAPES * 3);
+    let begin = Instant::now();
+    records.extend(send(1_000_000, REQUESTS));
+    thread::sleep(SCRAPES * 3);
+
+    // Every count, but for the scrapes of the library itself, which it counts as well.
+    let total = |job: &str| {
+        let query =
+            format!("sum by (handler, method, status) (http_requests_total{{job='{job}',handler!~'/metrics|/sante'}})");
+        by(&prometheus, &query, &["handler", "method", "status"])
+    };
+    let mut truth = BTreeMap::<Vec<String>, f64>::new();
+    for record in &records {
+        let group = format!("{}xx", record.status / 100);
+        *truth
+            .entry(vec![record.handler.to_owned(), record.method.clone(), group])
+            .or_default() += 1.0;
+    }
+    assert_eq!(total("library"), truth);
+    assert_eq!(total("vigie"), truth);
+
+    let window = begin.elapsed().as_secs() + 1;
+    // The team's own queries.
+    let same = |query: &str, labels: &[&str]| {
+        let ask = |job: &str| {
+            let query = query.replace("JOB", &format!("job='{job}',handler!~'/metrics|/sante'"));
+            by(&prometheus, &query.replace("RANGE", &format!("[{window}s]")), labels)
+        };
+        (ask("library"), ask("vigie"))
+    };
+    let (library, vigie) = same(
+        "sum by (handler) (rate(http_requests_total{JOB,status=~'4..'}RANGE))",
+        &["handler"],
+    );
+    assert_eq!(library.len(), 3, "{library:?}");
+    assert!(library.keys().eq(vigie.keys()), "{library:?} {vigie:?}");
+    for (handler, rate) in &library {
+        let found = vigie[handler];
+        assert!(
+            (found - rate).abs() <= RATES * rate + 0.05,
+            "{handler:?}: {rate}, Vigie {found}"
+        );
+    }
+    // Means and quantiles: what the library does not see comes on top, and no more than the clients have seen.
+    let mean = "sum by (handler) (rate(http_request_duration_seconds_sum{JOB}RANGE)) \
+                / sum by (handler) (rate(http_request_duration_seconds_count{JOB}RANGE))";
+    let (library, vigie) = same(mean, &["handler"]);
+    assert!(library.len() >= 6, "{library:?}");
+    for (handler, mean) in &library {
+        let slowest = records
+            .iter()
+            .filter(|record| record.handler == handler[0])
+            .map(testkit::Record::seconds)
+            .fold(0.0, f64::max);
+        let found = vigie[handler];
+        assert!(
+            found > 0.5 * mean && found <= slowest,
+            "{handler:?}: {mean}, Vigie {found}, slowest {slowest}"
+        );
+    }
+    for quantile in [0.5, 0.95] {
+        let query = format!(
+            "histogram_quantile({quantile}, sum by (le) (rate(http_request_duration_highr_seconds_bucket{{job='JOB'}}[{window}s])))"
+        );
+        let ask = |job: &str| prometheus.value(&query.replace("JOB", job)).unwrap();
+        let (library, vigie) = (ask("library"), ask("vigie"));
+        println!("quantile {quantile}: library {library}, Vigie {vigie}");
+        assert!(vigie > 0.0 && library > 0.0);
+    }
+}
