@@ -89,7 +89,10 @@ mod tests {
             assert!(!html.contains(&format!("{{{{{name}}}}}")), "{name}");
         }
         let policy = page.policy.to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'sha256-"),
+            "{policy}"
+        );
     }
 
     /// What the policy names is what stands between the tags.

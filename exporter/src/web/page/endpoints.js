@@ -31,6 +31,12 @@ const ENDPOINT_COLUMNS = [
   { name: "phases", label: "Where the time goes", hint: "Sorted by all the time that its requests took", value: ({ work }) => phasesOf(work).sum },
 ];
 
+/** What handlers mean that are no template. */
+const HANDLERS = {
+  none: "Paths that only ever answered 404, or never",
+  other: "Paths past the cap on routes",
+};
+
 class Endpoints {
   constructor(state, changed) {
     this.state = state;
@@ -69,33 +75,42 @@ class Endpoints {
 
   /** `rows`: route, work and rate of each endpoint of the chosen service. */
   draw(rows, hasServices) {
+    // A port says something where a service has several.
+    const ports = new Map();
+    for (const { route } of rows) ports.set(route.service, (ports.get(route.service) ?? new Set()).add(route.port));
+    const place = ({ service, port }) =>
+      [hasServices ? service : "", ports.get(service).size > 1 ? (/^\d/.test(port) ? `:${port}` : port) : ""].filter(Boolean).join(" ");
     const { order, filter } = this.state;
     const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
     const fits = ({ text }) => words.every((word) => text.includes(word));
     const column = ENDPOINT_COLUMNS.find(({ name }) => name === order.name) ?? ENDPOINT_COLUMNS[1];
     const fitting = sortRows(rows.filter(fits), order, column.value);
-    const shown = this.isAll ? fitting : fitting.slice(0, SHOWN);
+    // Those without requests only where somebody looks for them, or where there are no others.
+    const busy = words.length ? fitting : fitting.filter(({ work }) => requests(work) > 0);
+    const first = (busy.length ? busy : fitting).slice(0, SHOWN);
+    const shown = this.isAll ? fitting : first;
     markSorted(this.heads, order);
     byId("order").value = column.name;
     setText(byId("endpoints-count"), words.length ? `${whole(fitting.length)} of ${whole(rows.length)}` : whole(rows.length));
-    setChildren(this.body, shown.map((row) => this.row(row, hasServices)));
+    setChildren(this.body, shown.map((row) => this.row(row, place(row.route))));
     byId("endpoints-table").hidden = shown.length === 0;
     const none = byId("endpoints-none");
     none.hidden = shown.length > 0;
     setText(none, shown.length > 0 ? "" : words.length ? `No endpoint has “${filter.trim()}” in its method, path, service or port.` : "No request has ended yet.");
-    byId("endpoints-more").hidden = fitting.length <= SHOWN;
-    setText(byId("show-all"), this.isAll ? `Show the first ${SHOWN}` : `Show all ${whole(fitting.length)}`);
+    byId("endpoints-more").hidden = fitting.length <= first.length;
+    setText(byId("show-all"), this.isAll ? "Show fewer" : `Show all ${whole(fitting.length)}`);
+    setText(byId("quiet"), this.isAll || busy.length === fitting.length ? "" : `${many(fitting.length - busy.length, "endpoint")} without a request in this time`);
     if (this.made.size > 2 * rows.length + 100) this.made.clear();
   }
 
-  row({ key, route, work, rate }, hasServices) {
+  row({ key, route, work, rate }, place) {
     let made = this.made.get(key);
     if (!made) {
       made = { cells: new Map(), bar: element("div"), place: element("span", { class: "place" }) };
       made.node = element(
         "tr",
         { role: "row", "data-route": `${route.method} ${route.handler} ${route.port}` },
-        element("th", { scope: "row", role: "rowheader" }, element("span", { class: "method", text: route.method }), " ", element("code", { text: route.handler }), " ", made.place),
+        element("th", { scope: "row", role: "rowheader" }, element("span", { class: "method", text: route.method }), " ", element("code", { text: route.handler, title: HANDLERS[route.handler] ?? null }), " ", made.place),
       );
       for (const column of ENDPOINT_COLUMNS.slice(1)) {
         const cell = element("td", { role: "cell", "data-name": column.name, "data-label": column.label });
@@ -105,7 +120,7 @@ class Endpoints {
       }
       this.made.set(key, made);
     }
-    setText(made.place, hasServices ? `${route.service} :${route.port}` : `:${route.port}`);
+    setText(made.place, place);
     for (const column of ENDPOINT_COLUMNS) {
       if (!column.write) continue;
       const cell = made.cells.get(column.name);

@@ -111,7 +111,8 @@ class HeatMap {
     }
     pen.textBaseline = "alphabetic";
     const span = range.end - range.begin;
-    const step = [15, 30, 60].find((seconds) => span / seconds <= 5.5) ?? 60;
+    const room = (width - left) / 75;
+    const step = [15, 30, 60, 120].find((seconds) => span / seconds <= room) ?? 120;
     for (let ago = 0; ago <= span + 0.5; ago += step) {
       const place = x(range.end - ago);
       pen.textAlign = ago === 0 ? "right" : place < left + 20 ? "left" : "center";

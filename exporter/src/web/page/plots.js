@@ -28,8 +28,6 @@ class Plot {
       this.svg.append(area, line);
       return { area, line };
     });
-    this.cursor = shape("path", { class: "cursor" });
-    this.svg.append(this.cursor);
   }
 
   /** Draws a list of values for each series, one for each interval; says what the highest was. */
@@ -41,25 +39,36 @@ class Plot {
     const most = this.most(series);
     const y = (value) => (this.height - 1 - (value / most) * (this.height - 4)).toFixed(2);
     series.forEach((values, index) => {
-      let [line, area] = ["", ""];
+      let area = "";
+      let line = "";
       let run = [];
       const close = () => {
         if (run.length) {
-          line += `M${run.map(([left, right, top]) => `${left} ${top}H${right}`).join("L")}`;
-          area += `M${run[0][0]} ${run[0][3]}${run.map(([left, right, top]) => `L${left} ${top}H${right}`).join("")}`;
-          area += [...run].reverse().map(([left, right, , base]) => `L${right} ${base}H${left}`).join("");
-          area += "Z";
+          const back = [...run].reverse();
+          area += `M${run.map(({ left, right, top }) => `${left} ${top}H${right}`).join("L")}`;
+          area += `${back.map(({ left, right, base }) => `L${right} ${base}H${left}`).join("")}Z`;
         }
         run = [];
       };
+      let isDrawing = false;
       intervals.forEach(({ from, to }, place) => {
         const value = values[place];
-        if (!isNumber(value)) return close();
+        if (!isNumber(value)) {
+          isDrawing = false;
+          return close();
+        }
         const base = this.isStacked ? stacked[place] : 0;
         if (this.isStacked) stacked[place] += value;
         // Neighbours are joined by a slope over a third of each.
         const inset = (to - from) / 3;
-        run.push([x(Math.max(from + inset, range.begin)).toFixed(2), x(to - (place === intervals.length - 1 ? 0 : inset)).toFixed(2), y(base + value), y(base)]);
+        const left = x(Math.max(from + (place ? inset : 0), range.begin)).toFixed(2);
+        const right = x(to - (place === intervals.length - 1 ? 0 : inset)).toFixed(2);
+        const top = y(base + value);
+        run.push({ left, right, top, base: y(base) });
+        // A layer without height would hide the one below.
+        const isSeen = !this.isStacked || value > 0;
+        if (isSeen) line += `${isDrawing ? "L" : "M"}${left} ${top}H${right}`;
+        isDrawing = isSeen;
       });
       close();
       setAttribute(this.parts[index].line, "d", line || "M0 0");

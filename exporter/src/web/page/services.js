@@ -71,7 +71,8 @@ class Services {
       }
       this.made.set(name, made);
     }
-    setText(made.down, down.length ? `no longer listens on ${down.join(", ")}` : "");
+    const more = down.length > 3 ? ` and ${down.length - 3} more` : "";
+    setText(made.down, down.length ? `no longer listens on ${down.slice(0, 3).join(", ")}${more}` : "");
     made.down.hidden = down.length === 0;
     for (const column of SERVICE_COLUMNS) if (column.write) setText(made.cells.get(column.name), column.write(facts));
     setAttribute(made.cells.get("errors"), "class", ofClass(work, 5) + at(work, ABORTED) > 0 ? "bad" : errors(work) > 0 ? "warn" : "zero");

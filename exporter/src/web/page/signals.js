@@ -47,7 +47,7 @@ const SIGNALS = [
   },
   {
     name: "wait",
-    label: "Waiting for a CPU",
+    label: "CPU wait",
     classes: ["wait"],
     series: (one, _, number) => [number(WAIT) === null ? null : number(WAIT) / one.seconds],
     write: (value) => `${duration(value)}/s`,
