@@ -71,8 +71,8 @@ class Services {
       }
       this.made.set(name, made);
     }
-    const more = down.length > 3 ? ` and ${down.length - 3} more` : "";
-    setText(made.down, down.length ? `no longer listens on ${down.slice(0, 3).join(", ")}${more}` : "");
+    setText(made.down, down.length ? `no longer listens on ${down[0]}${down.length > 1 ? ` and ${down.length - 1} more` : ""}` : "");
+    setAttribute(made.down, "title", down.length > 1 ? down.join(", ") : null);
     made.down.hidden = down.length === 0;
     for (const column of SERVICE_COLUMNS) if (column.write) setText(made.cells.get(column.name), column.write(facts));
     setAttribute(made.cells.get("errors"), "class", ofClass(work, 5) + at(work, ABORTED) > 0 ? "bad" : errors(work) > 0 ? "warn" : "zero");

@@ -54,7 +54,7 @@ const SIGNALS = [
     show: ({ work, seconds, number }) => ({
       ...split(number(WAIT) === null || !seconds ? NOTHING : duration(number(WAIT) / seconds), "/s"),
       more: [
-        observed(work) > 0 ? `${duration(at(work, PHASE + RUNQUEUE) / observed(work))} of a request` : "",
+        observed(work) > 0 ? `${duration(at(work, PHASE + RUNQUEUE) / observed(work))} per request` : "",
         number(THROTTLED) > 0 ? `${duration(number(THROTTLED))} throttled` : "",
       ],
     }),
@@ -105,7 +105,7 @@ class Signals {
         signal,
         value: element("b"),
         unit: element("span", { class: "unit" }),
-        peak: element("span", { class: "peak" }),
+        peak: element("span", { class: "peak", title: "How high the plot goes, or what was where the pointer is" }),
         more: element("p", { class: "more" }),
         plot: new Plot({ height: 44, label: `${signal.label}, the last minutes`, isStacked: signal.isStacked, classes: signal.classes }),
       };
