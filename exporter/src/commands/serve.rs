@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Profile},
     logging::{Format, Level, start},
     watch::Watch,
-    web::{pages::Site, server, trace},
+    web::{page::Page, pages::Site, server, trace},
 };
 
 /// The flags of `vigie serve`.
@@ -82,6 +82,7 @@ impl Serve {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
         let site = Rc::new(Site {
+            page: Page::new(&self.telemetry_path),
             telemetry_path: self.telemetry_path,
             watch: Watch::start(&config, self.kernel_log_level)?,
         });

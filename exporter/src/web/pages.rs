@@ -7,10 +7,14 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Bytes,
-    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+        HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use log::error;
 
+use super::page::Page;
 use crate::{config::Profile, metrics::format::Format, watch::Watch};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -20,6 +24,8 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 pub struct Site {
     /// The path of the metrics.
     pub telemetry_path: String,
+    /// The page at `/`.
+    pub page: Page,
     /// Who makes the metrics.
     pub watch: Rc<Watch>,
 }
@@ -49,7 +55,7 @@ impl Site {
         }
         match request.uri().path() {
             path if path == self.telemetry_path => self.metrics(request),
-            "/" => respond(StatusCode::OK, HTML, self.landing()),
+            "/" => self.page(request),
             "/-/healthy" if self.watch.is_broken() => respond(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 PLAIN,
@@ -79,32 +85,18 @@ impl Site {
                 );
             }
         };
-        let kind = HeaderValue::from_static(format.content_type());
-        if accepts_gzip(request)
-            && let Ok(zipped) = gzip(&body)
-        {
-            let mut response = respond(StatusCode::OK, kind, zipped);
-            response
-                .headers_mut()
-                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            return response;
-        }
-        respond(StatusCode::OK, kind, body)
+        zipped_if_accepted(request, HeaderValue::from_static(format.content_type()), body.into())
     }
 
-    fn landing(&self) -> String {
-        let version = env!("CARGO_PKG_VERSION");
-        let path = self
-            .telemetry_path
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('"', "&quot;");
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Vigie</title></head>\n\
-             <body><h1>Vigie</h1>\n<p>Watches the HTTP services of this host from the kernel. Version {version}.</p>\n\
-             <ul><li><a href=\"{path}\">Metrics</a></li><li><a href=\"/-/healthy\">Health</a></li>\
-             <li><a href=\"/-/ready\">Readiness</a></li></ul></body></html>\n"
-        )
+    fn page<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let mut response = zipped_if_accepted(request, HTML, self.page.html.clone());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, self.page.policy.clone());
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        // The next Vigie has another page.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
     }
 }
 
@@ -128,6 +120,19 @@ fn wanted_profile(query: Option<&str>, configured: Profile) -> Result<Profile, S
                 }
             }),
     }
+}
+
+fn zipped_if_accepted<B>(request: &Request<B>, kind: HeaderValue, body: Bytes) -> Response<Full<Bytes>> {
+    if accepts_gzip(request)
+        && let Ok(zipped) = gzip(&body)
+    {
+        let mut response = respond(StatusCode::OK, kind, zipped);
+        response
+            .headers_mut()
+            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        return response;
+    }
+    respond(StatusCode::OK, kind, body)
 }
 
 /// Whether a client takes gzip (RFC 9110, 12.5.3): named, and not with weight 0.
