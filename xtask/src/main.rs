@@ -67,7 +67,9 @@ fn run(task: Task) -> Result<()> {
         Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
         Task::Servers(options) => servers::run(&options),
-        Task::Rules => setup::ensure_monitoring().and_then(|releases| rules::run(&releases)),
+        Task::Rules => setup::ensure_build()
+            .and_then(|()| setup::ensure_monitoring())
+            .and_then(|releases| rules::run(&releases)),
         Task::Vm(options) => vm::run(&options),
         Task::Test(options) => test::run(&options),
     }
