@@ -3,7 +3,7 @@
 use crate::http::Request;
 use crate::process::{Server, free_port};
 use crate::temp_dir::TempDir;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +27,7 @@ impl Alertmanager {
     pub fn start(program: &Path, dir: TempDir, config: &str) -> Result<Self> {
         let port = free_port()?;
         let file = dir.write("alertmanager.yml", config.as_bytes())?;
-        let mut command = Command::new(program);
+        let mut command = command(program)?;
         command
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.path={}", dir.path().join("data").display()))
@@ -56,5 +56,26 @@ impl Alertmanager {
             String::from_utf8_lossy(&response.body)
         );
         Ok(())
+    }
+}
+
+/// Debian's Alertmanager reads templates of its own from there. A program that was unpacked and not installed has them beside itself.
+const TEMPLATES: &str = "prometheus/alertmanager/default.tmpl";
+const SHARE: &str = "/usr/share";
+
+/// The program, in a mount namespace of its own in which its templates are where it looks for them: nothing of the host changes.
+fn command(program: &Path) -> Result<Command> {
+    let program = program
+        .canonicalize()
+        .with_context(|| format!("no {}", program.display()))?;
+    let share = program.ancestors().nth(2).map(|directory| directory.join("share"));
+    match share {
+        Some(share) if share.join(TEMPLATES).exists() && !Path::new(SHARE).join(TEMPLATES).exists() => {
+            let mut command = Command::new("unshare");
+            let script = format!("mount -t overlay overlay -o lowerdir=\"$0\":{SHARE} {SHARE} && exec \"$@\"");
+            command.args(["--mount", "sh", "-c", &script]).arg(share).arg(program);
+            Ok(command)
+        }
+        _ => Ok(Command::new(program)),
     }
 }
