@@ -210,7 +210,7 @@ fn check_percent(objective: &Spanned<f64>) -> Result<u32, Place> {
         return refuse("is not between 0 and 100", "give a percentage such as 99.9");
     }
     let rounded = millionths.round();
-    if (millionths - rounded).abs() > 1e-3 || rounded < 1.0 || rounded >= 1e8 {
+    if (millionths - rounded).abs() > 1e-3 || !(1.0..1e8).contains(&rounded) {
         return refuse("is too exact", "use at most 6 decimals");
     }
     Ok(rounded as u32)
