@@ -3,5 +3,6 @@
 pub mod doctor;
 pub mod report;
 pub mod serve;
+pub mod slo;
 pub mod top;
 pub mod trace;

@@ -1,12 +1,12 @@
 //! The YAML configuration file.
 
 mod buckets;
-mod error;
+pub(crate) mod error;
 mod fields;
 mod profile;
 mod raw;
 mod rule;
-mod text;
+pub(crate) mod text;
 
 use std::fs::File;
 use std::io::Read;
@@ -18,6 +18,7 @@ pub use profile::Profile;
 pub use rule::{ExeRule, ServiceRule};
 
 use error::Place;
+use serde::de::DeserializeOwned;
 
 /// Largest configuration file that is read.
 const SIZE_LIMIT: u64 = 1024 * 1024;
@@ -71,16 +72,7 @@ impl Config {
     /// Returns the first thing that is wrong, as one line.
     pub fn load_for(path: &Path, profile: Option<Profile>) -> Result<Self, ConfigError> {
         let origin = path.display().to_string();
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
-        match read {
-            Err(error) => return Err(ConfigError::unreadable(&origin, &error)),
-            Ok(size) if u64::try_from(size).is_ok_and(|size| size > SIZE_LIMIT) => {
-                return Err(ConfigError::too_large(&origin, SIZE_LIMIT));
-            }
-            Ok(_) => {}
-        }
-        let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&origin, &error.utf8_error()))?;
+        let text = read(path, "--config.file")?;
         Self::parse_for(&text, &origin, profile)
     }
 
@@ -92,9 +84,7 @@ impl Config {
 
     /// The same with a profile that is asked for elsewhere.
     fn parse_for(text: &str, origin: &str, profile: Option<Profile>) -> Result<Self, ConfigError> {
-        let options = serde_saphyr::options! { with_snippet: false };
-        let raw: Option<raw::RawConfig> =
-            serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::yaml(origin, &error))?;
+        let raw: Option<raw::RawConfig> = yaml(text, origin)?;
         raw.map_or_else(
             || Ok(Self::of(profile.unwrap_or_default())),
             |raw| Self::check(raw, profile).map_err(|problem| problem.of(origin)),
@@ -127,6 +117,35 @@ impl Config {
             services: services.iter().map(rule::check).collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// Reads a file of YAML that a flag has named, as text.
+///
+/// # Errors
+///
+/// If it cannot be read, is too large, or is not UTF-8.
+pub(crate) fn read(path: &Path, flag: &str) -> Result<String, ConfigError> {
+    let origin = path.display().to_string();
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) => return Err(ConfigError::unreadable(&origin, flag, &error)),
+        Ok(size) if u64::try_from(size).is_ok_and(|size| size > SIZE_LIMIT) => {
+            return Err(ConfigError::too_large(&origin, flag, SIZE_LIMIT));
+        }
+        Ok(_) => {}
+    }
+    String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&origin, &error.utf8_error()))
+}
+
+/// Reads YAML into what it is to be; `origin` names it in errors.
+///
+/// # Errors
+///
+/// What does not fit, as one line.
+pub(crate) fn yaml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigError> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::yaml(origin, &error))
 }
 
 #[cfg(test)]

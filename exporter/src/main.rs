@@ -2,7 +2,7 @@
 //!
 //! Arrows go one way: [`kernel`] knows the programs and their maps, [`observe`] makes measurements of what they say,
 //! [`metrics`] makes Prometheus families of those, and [`watch`] runs the three. [`web`] serves the families, [`view`]
-//! shows them to a person. [`commands`] has a file for each subcommand.
+//! shows them to a person. [`slo`] makes rules for Prometheus of objectives. [`commands`] has a file for each subcommand.
 
 mod commands;
 mod config;
@@ -10,6 +10,7 @@ mod kernel;
 mod logging;
 mod metrics;
 mod observe;
+mod slo;
 mod view;
 mod watch;
 mod web;
@@ -38,6 +39,8 @@ enum Command {
     Top(commands::top::Top),
     /// Watch for a while, and write what was seen as one HTML page.
     Report(commands::report::Report),
+    /// Make rules for Prometheus of service level objectives.
+    Slo(commands::slo::Slo),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor.run(),
         Command::Top(top) => top.run().map(|()| true),
         Command::Report(report) => report.run().map(|()| true),
+        Command::Slo(slo) => slo.run().map(|()| true),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

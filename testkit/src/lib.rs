@@ -3,6 +3,7 @@
 //!
 //! Durations are seconds (`f64`) or [`std::time::Duration`]; sizes are bytes; quantiles are in 0..=1.
 
+pub mod alertmanager;
 pub mod counts;
 pub mod host;
 pub mod http;
@@ -19,7 +20,9 @@ pub mod stop;
 pub mod store;
 pub mod table;
 pub mod temp_dir;
+pub mod webhook;
 
+pub use alertmanager::Alertmanager;
 pub use counts::{CountKey, Counts};
 pub use http::{Client, Request, Response};
 pub use load::{Record, Records, Shot, closed_loop, run_stages, shared_loop};
@@ -29,3 +32,4 @@ pub use random::Random;
 pub use scrape::Scrape;
 pub use servers::{Vigie, nginx, nginx_with, python_app, uvicorn_store, vigie, vigie_with};
 pub use temp_dir::TempDir;
+pub use webhook::Webhook;

@@ -7,6 +7,7 @@ mod demo;
 mod document;
 mod paths;
 mod process;
+mod rules;
 mod servers;
 mod setup;
 mod soak;
@@ -40,6 +41,8 @@ enum Task {
     Soak(soak::Options),
     /// Watch many kinds of servers, and compare what Vigie saw with what their clients saw
     Servers(servers::Options),
+    /// Check and test the rules for Prometheus, and the configuration of Alertmanager
+    Rules,
     /// Run Vigie on other kernels, in virtual machines
     Vm(vm::Options),
     /// Check the format and the lints, run all tests and the demo
@@ -64,6 +67,9 @@ fn run(task: Task) -> Result<()> {
         Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
         Task::Servers(options) => servers::run(&options),
+        Task::Rules => setup::ensure_build()
+            .and_then(|()| setup::ensure_monitoring())
+            .and_then(|releases| rules::run(&releases)),
         Task::Vm(options) => vm::run(&options),
         Task::Test(options) => test::run(&options),
     }

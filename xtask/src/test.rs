@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Monitoring, ProfileTools, Tools};
 use crate::vm::{self, kernels};
-use crate::{command, demo, paths, servers, soak, truth};
+use crate::{command, demo, paths, rules, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
@@ -67,6 +67,9 @@ pub fn run(options: &Options) -> Result<()> {
             )
         })?;
         step("servers", || servers::run(&servers::Options::all()))?;
+        step("rules", || {
+            setup::ensure_monitoring().and_then(|releases| rules::run(&releases))
+        })?;
     } else {
         step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
     }

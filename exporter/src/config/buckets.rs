@@ -44,9 +44,10 @@ impl Buckets {
 }
 
 impl Default for Buckets {
+    /// 2 s, 5 s and 10 s are what alerts and objectives are about: an objective's threshold has to be a bound.
     fn default() -> Self {
         let micros: [u32; 14] = [
-            500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+            500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000,
             5_000_000, 10_000_000,
         ];
         Self {

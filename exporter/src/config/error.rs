@@ -23,15 +23,15 @@ impl ConfigError {
         (self.line > 0).then_some((self.line, self.column))
     }
 
-    pub(super) fn unreadable(origin: &str, error: &std::io::Error) -> Self {
+    pub(super) fn unreadable(origin: &str, flag: &str, error: &std::io::Error) -> Self {
         let problem = format!("cannot read the configuration: {}", one_line(&error.to_string()));
-        let hint = "check the path given to --config.file and its permissions";
-        Place::nowhere(&problem, hint).of(origin)
+        let hint = format!("check the path given to {flag} and its permissions");
+        Place::nowhere(&problem, &hint).of(origin)
     }
 
-    pub(super) fn too_large(origin: &str, limit: u64) -> Self {
+    pub(super) fn too_large(origin: &str, flag: &str, limit: u64) -> Self {
         let problem = format!("the configuration is larger than {} KiB", limit / 1024);
-        Place::nowhere(&problem, "check the path given to --config.file").of(origin)
+        Place::nowhere(&problem, &format!("check the path given to {flag}")).of(origin)
     }
 
     pub(super) fn not_utf8(origin: &str, error: &std::str::Utf8Error) -> Self {
@@ -48,7 +48,7 @@ impl ConfigError {
 
 /// A problem at a place of a file that is not named yet.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     location: Location,
     problem: String,
     hint: String,
@@ -67,11 +67,11 @@ impl Place {
         Self::new(Location::UNKNOWN, problem, hint)
     }
 
-    pub(super) fn at<T>(value: &Spanned<T>, problem: &str, hint: &str) -> Self {
+    pub(crate) fn at<T>(value: &Spanned<T>, problem: &str, hint: &str) -> Self {
         Self::new(value.referenced, problem, hint)
     }
 
-    pub(super) fn of(self, origin: &str) -> ConfigError {
+    pub(crate) fn of(self, origin: &str) -> ConfigError {
         ConfigError {
             origin: origin.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
             line: self.location.line(),

@@ -71,7 +71,7 @@ fn empty_files_are_the_default() {
 
 #[test]
 fn default_bounds_are_what_the_file_would_give() {
-    let text = "buckets: [.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10]";
+    let text = "buckets: [.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10]";
     let config = Config::parse(text, "x").unwrap();
     assert_eq!(config.buckets, Config::default().buckets);
 }

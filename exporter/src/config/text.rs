@@ -6,7 +6,7 @@ const MAX_SHOWN: usize = 60;
 const MAX_MESSAGE: usize = 160;
 
 /// Quotes a value of the file, cut when it is long.
-pub(super) fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     format!("{:?}", cut_at(value, MAX_SHOWN))
 }
 
@@ -24,7 +24,7 @@ fn cut_at(text: &str, limit: usize) -> String {
 }
 
 /// Joins the lines of a message, lower-cases its first letter and drops its final dot.
-pub(super) fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     let clean: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.trim_end_matches('.');

@@ -1,0 +1,76 @@
+//! `vigie slo`: service level objectives.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+
+use crate::{
+    config::Config,
+    slo::{objectives::Objectives, rules},
+};
+
+/// The subcommands of `vigie slo`.
+#[derive(Args, Debug)]
+pub struct Slo {
+    #[command(subcommand)]
+    command: SloCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SloCommand {
+    /// Write recording rules and burn-rate alerts for the objectives of a YAML file.
+    Generate(Generate),
+}
+
+/// The flags of `vigie slo generate`.
+#[derive(Args, Debug)]
+struct Generate {
+    /// The objectives.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Vigie's own configuration, if it has one: the threshold of a latency objective has to be one of its buckets.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// The file to write; one that is there is replaced. '-' is standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+}
+
+// === impl Slo ===
+
+impl Slo {
+    /// Does what is asked for.
+    ///
+    /// # Errors
+    ///
+    /// If a file is wrong, or the output cannot be written.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            SloCommand::Generate(generate) => generate.run(),
+        }
+    }
+}
+
+// === impl Generate ===
+
+impl Generate {
+    fn run(self) -> Result<()> {
+        let vigie = match &self.config_file {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        let objectives = Objectives::load(&self.config, &vigie.buckets)?;
+        let text = rules::text(&objectives);
+        if self.output == Path::new("-") {
+            std::io::stdout().lock().write_all(text.as_bytes())
+        } else {
+            fs::write(&self.output, text)
+        }
+        .with_context(|| format!("cannot write {}", self.output.display()))
+    }
+}
