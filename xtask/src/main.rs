@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod dashboards;
 mod debian;
 mod demo;
 mod document;
@@ -42,6 +43,8 @@ enum Task {
     Servers(servers::Options),
     /// Run Vigie on other kernels, in virtual machines
     Vm(vm::Options),
+    /// Write Grafana's dashboards, or check them: by rules, and with the data of a Prometheus
+    Dashboards(dashboards::Options),
     /// Check the format and the lints, run all tests and the demo
     Test(test::Options),
 }
@@ -65,6 +68,7 @@ fn run(task: Task) -> Result<()> {
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
         Task::Servers(options) => servers::run(&options),
         Task::Vm(options) => vm::run(&options),
+        Task::Dashboards(options) => dashboards::run(&options),
         Task::Test(options) => test::run(&options),
     }
 }

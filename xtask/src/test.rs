@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Tools};
 use crate::vm::{self, kernels};
-use crate::{command, demo, paths, servers, soak, truth};
+use crate::{command, dashboards, demo, paths, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
@@ -67,8 +67,10 @@ pub fn run(options: &Options) -> Result<()> {
             )
         })?;
         step("servers", || servers::run(&servers::Options::all()))?;
+        step("dashboards", || dashboards::run(&dashboards::Options::default()))?;
     } else {
         step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
+        step("dashboards", || dashboards::run(&dashboards::Options::quick()))?;
     }
     println!("\nall passed  {:.1} s", begin.elapsed().as_secs_f64());
     Ok(())
