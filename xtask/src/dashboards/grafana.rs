@@ -81,7 +81,6 @@ fn variable(variable: &Variable) -> Value {
     } = variable;
     let Some(query) = query else {
         return json!({
-            "current": {},
             "description": description,
             "hide": 0,
             "includeAll": false,
@@ -97,7 +96,6 @@ fn variable(variable: &Variable) -> Value {
         });
     };
     let mut value = json!({
-        "current": {},
         "datasource": data_source(),
         "definition": query,
         "description": description,
@@ -263,7 +261,7 @@ fn custom(panel: &Panel) -> Value {
         }),
         Kind::HeatMap => json!({ "hideFrom": hide_from, "scaleDistribution": { "type": "linear" } }),
         Kind::States => {
-            json!({ "fillOpacity": 70, "hideFrom": hide_from, "insertNulls": false, "lineWidth": 0, "spanNulls": false })
+            json!({ "fillOpacity": 70, "hideFrom": hide_from, "lineWidth": 0 })
         }
         Kind::Table(_) => json!({ "align": "auto", "cellOptions": { "type": "auto" }, "inspect": false }),
         Kind::Matrix { .. } => {
@@ -357,6 +355,7 @@ fn options(panel: &Panel) -> (&'static str, Value) {
             "bargauge",
             json!({
                 "displayMode": "gradient",
+                "legend": { "calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": false },
                 "maxVizHeight": 300,
                 "minVizHeight": 16,
                 "minVizWidth": 8,
@@ -393,7 +392,7 @@ fn options(panel: &Panel) -> (&'static str, Value) {
 fn table_options(sort_by: Option<Value>) -> Value {
     json!({
         "cellHeight": "sm",
-        "footer": { "countRows": false, "fields": "", "reducer": ["sum"], "show": false },
+        "footer": { "countRows": false, "fields": [], "reducer": ["sum"], "show": false },
         "showHeader": true,
         "sortBy": sort_by.into_iter().collect::<Vec<_>>(),
     })

@@ -220,13 +220,13 @@ impl Panel {
     }
 
     /// The axis begins at 0.
-    pub fn from_zero(mut self) -> Self {
+    pub fn axis_at_zero(mut self) -> Self {
         self.bounds.0 = Some(0.0);
         self
     }
 
     /// The axis goes from 0 to 1.
-    pub fn from_zero_to_one(mut self) -> Self {
+    pub fn axis_to_one(mut self) -> Self {
         self.bounds = (Some(0.0), Some(1.0));
         self
     }

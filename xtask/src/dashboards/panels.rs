@@ -14,12 +14,14 @@ pub fn lines(title: &'static str, description: &'static str, unit: Unit) -> Pane
 
 /// Areas over time, on top of each other.
 pub fn stacked(title: &'static str, description: &'static str, unit: Unit) -> Panel {
-    panel(Kind::Stacked, title, description, unit).size(12, 8).from_zero()
+    panel(Kind::Stacked, title, description, unit)
+        .size(12, 8)
+        .axis_at_zero()
 }
 
 /// Areas over time that are shares of the whole.
 pub fn shares(title: &'static str, description: &'static str, unit: Unit) -> Panel {
-    panel(Kind::Shares, title, description, unit).size(12, 8).from_zero()
+    panel(Kind::Shares, title, description, unit).size(12, 8).axis_at_zero()
 }
 
 /// One large number.
@@ -29,7 +31,7 @@ pub fn stat(title: &'static str, description: &'static str, unit: Unit) -> Panel
 
 /// A bar for each series.
 pub fn bars(title: &'static str, description: &'static str, unit: Unit) -> Panel {
-    panel(Kind::Bars, title, description, unit).size(12, 8).from_zero()
+    panel(Kind::Bars, title, description, unit).size(12, 8).axis_at_zero()
 }
 
 /// The buckets of a histogram over time. `selector` is the series of the buckets.

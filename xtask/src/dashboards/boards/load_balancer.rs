@@ -96,11 +96,11 @@ fn balancer() -> Vec<Panel> {
         lines("Before and behind", "Requests that the balancer answers, and that the instances answer. More behind than before: it tries again. Fewer: it answers itself.", Unit::RequestsPerSecond)
             .ask("sum(rate(http_requests_total{<balancer>}[<rate>]))", "balancer")
             .ask("sum(rate(http_requests_total{<behind>}[<rate>]))", "instances together")
-            .from_zero(),
+            .axis_at_zero(),
         lines("What the balancer adds", "The 95th percentile at the balancer and at the instances. The difference is what is spent in between: queues, connections, the wait for an instance.", Unit::Seconds)
             .ask("histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{<balancer>}[<rate>])))", "p95 at the balancer")
             .ask("histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{<behind>}[<rate>])))", "p95 at the instances")
-            .from_zero(),
+            .axis_at_zero(),
     ]
 }
 
@@ -113,7 +113,7 @@ fn balance() -> Vec<Panel> {
             .ask("min(sum by (instance, service, port) (rate(http_request_duration_seconds_sum{<behind>}[<rate>])) / sum by (instance, service, port) (rate(http_request_duration_seconds_count{<behind>}[<rate>])))", "fastest")
             .color("slowest", Color::Red)
             .color("fastest", Color::Green)
-            .from_zero(),
+            .axis_at_zero(),
     ]
 }
 
@@ -132,17 +132,17 @@ fn instances() -> Vec<Panel> {
             .size(24, 7),
         lines("Requests by instance", "Answered requests of each instance.", Unit::RequestsPerSecond)
             .ask("sum by (instance, service, port) (rate(http_requests_total{<behind>}[<rate>]))", INSTANCE)
-            .from_zero(),
+            .axis_at_zero(),
         lines("p95 by instance", "95 % of the requests to an instance take at most so long.", Unit::Seconds)
             .ask("histogram_quantile(0.95, sum by (instance, service, port, le) (rate(http_request_duration_seconds_bucket{<behind>}[<rate>])))", INSTANCE)
-            .from_zero(),
+            .axis_at_zero(),
         lines("Errors by instance", "Answers with a status from 400 on, of each instance. 4xx on one alone is a client that sticks to it; 5xx on one alone is a sick instance.", Unit::RequestsPerSecond)
             .ask(r#"sum by (instance, service, port) (rate(http_requests_total{<behind>, status=~"5.."}[<rate>]))"#, "5xx {{service}} {{port}} ({{instance}})")
             .ask(r#"sum by (instance, service, port) (rate(http_requests_total{<behind>, status=~"4.."}[<rate>]))"#, "4xx {{service}} {{port}} ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("In flight by instance", "Requests that an instance has read and not answered. A balancer that counts connections keeps these even, not the requests.", Unit::Count)
             .ask("sum by (instance, service) (http_requests_in_flight{<behind>})", PROCESSES)
-            .from_zero(),
+            .axis_at_zero(),
     ]
 }
 
@@ -150,21 +150,21 @@ fn saturation() -> Vec<Panel> {
     vec![
         lines("CPUs used by instance", "How many CPUs each instance uses.", Unit::Plain)
             .ask("sum by (instance, service) (rate(service_cpu_seconds_total{<behind>}[<rate>]))", PROCESSES)
-            .from_zero(),
+            .axis_at_zero(),
         lines("CPUs waited for by instance", "How many of its threads waited for a CPU in the mean. Instances on one host wait for each other: a further one there does not help.", Unit::Plain)
             .ask("sum by (instance, service) (rate(service_runqueue_wait_seconds_sum{<behind>}[<rate>]))", PROCESSES)
-            .from_zero(),
+            .axis_at_zero(),
         lines("Backlog by instance", "Connections that wait to be accepted.", Unit::Count)
             .ask("sum by (instance, service, port) (service_listen_backlog{<behind>})", INSTANCE)
-            .from_zero(),
+            .axis_at_zero(),
         lines("Waiting to be read, by instance", "95 % of the requests wait at most so long until the instance reads them.", Unit::Seconds)
             .ask("histogram_quantile(0.95, sum by (instance, service, port, le) (rate(http_request_queue_seconds_bucket{<behind>}[<rate>])))", INSTANCE)
-            .from_zero(),
+            .axis_at_zero(),
         lines("Connections by instance", "Open connections to each instance: what the balancer keeps.", Unit::Count)
             .ask("sum by (instance, service, port) (service_connections_open{<behind>})", INSTANCE)
-            .from_zero(),
+            .axis_at_zero(),
         lines("Memory by instance", "Resident memory of each instance's processes.", Unit::Bytes)
             .ask("sum by (instance, service) (service_resident_memory_bytes{<behind>})", PROCESSES)
-            .from_zero(),
+            .axis_at_zero(),
     ]
 }

@@ -53,26 +53,26 @@ fn cpu() -> Vec<Panel> {
     vec![
         stacked("What the CPUs do", "What the time of a host's CPUs went to, in the mean. iowait is idle time in which a disk had something to do; steal was another guest's turn.", Unit::Share)
             .query(r#"avg by (instance, mode) (rate(vigie_host_cpu_seconds_total{<host>, mode!="idle"}[<rate>]))"#, "{{mode}} ({{instance}})")
-            .from_zero_to_one(),
+            .axis_to_one(),
         lines("Each CPU", "Utilisation of each CPU: one that is full beside idle ones is a single thread that cannot be faster.", Unit::Share)
             .query(r#"1 - sum by (instance, cpu) (rate(vigie_host_cpu_seconds_total{<host>, mode=~"idle|iowait|steal"}[<rate>]))"#, "CPU {{cpu}} ({{instance}})")
-            .from_zero_to_one(),
+            .axis_to_one(),
         lines("Run queue of each CPU", "Threads that run on a CPU or wait for it, at the moment of the scrape.", Unit::Count)
             .query("vigie_host_runqueue_length{<host>}", "CPU {{cpu}} ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("Waiting for each CPU", "How many threads waited for each CPU in the mean: those of the services, and all of the host's.", Unit::Plain)
             .query("sum by (instance, cpu) (rate(vigie_services_runqueue_wait_seconds_total{<host>}[<rate>]))", "services, CPU {{cpu}} ({{instance}})")
             .query("sum by (instance, cpu) (rate(vigie_host_runqueue_wait_seconds_total{<host>}[<rate>]))", "all, CPU {{cpu}} ({{instance}})")
             .may_be_absent("kernels without CONFIG_SCHEDSTATS do not say")
-            .from_zero(),
+            .axis_at_zero(),
         lines("Who uses the CPUs", "CPUs that each service uses.", Unit::Plain)
             .query("sum by (instance, service) (rate(service_cpu_seconds_total{<host>}[<rate>]))", "{{service}} ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("Who waits", "How many threads of each service wait for a CPU; and the pressure of the host (PSI): the share of the time in which some task was held up for want of CPU, memory or a disk.", Unit::Plain)
             .query("sum by (instance, service) (rate(service_runqueue_wait_seconds_sum{<host>}[<rate>]))", "{{service}} ({{instance}})")
             .query(r#"sum by (instance, resource) (rate(vigie_host_pressure_seconds_total{<host>, kind="some"}[<rate>]))"#, "pressure, {{resource}} ({{instance}})")
             .may_be_absent("some kernels have PSI off until they are booted with psi=1")
-            .from_zero(),
+            .axis_at_zero(),
     ]
 }
 
@@ -89,13 +89,13 @@ fn memory() -> Vec<Panel> {
             "vigie_host_swap_total_bytes{<host>} - vigie_host_swap_free_bytes{<host>}",
             "swap used ({{instance}})",
         )
-        .from_zero(),
+        .axis_at_zero(),
         lines("Who has the memory", "Resident memory of each service.", Unit::Bytes)
             .query(
                 "sum by (instance, service) (service_resident_memory_bytes{<host>})",
                 "{{service}} ({{instance}})",
             )
-            .from_zero(),
+            .axis_at_zero(),
         lines(
             "Swapping",
             "Bytes read back from swap, and written to it: memory that is short shows here first.",
@@ -109,7 +109,7 @@ fn memory() -> Vec<Panel> {
             "rate(vigie_host_swap_out_bytes_total{<host>}[<rate>])",
             "out ({{instance}})",
         )
-        .from_zero(),
+        .axis_at_zero(),
         lines(
             "Killed for want of memory",
             "Processes that the kernel has killed, over the time of each point.",
@@ -119,7 +119,7 @@ fn memory() -> Vec<Panel> {
             "increase(vigie_host_oom_kills_total{<host>}[<rate>])",
             "killed ({{instance}})",
         )
-        .from_zero(),
+        .axis_at_zero(),
     ]
 }
 
@@ -134,7 +134,7 @@ fn disks() -> Vec<Panel> {
             "rate(vigie_host_disk_io_seconds_total{<host>}[<rate>])",
             "{{device}} ({{instance}})",
         )
-        .from_zero_to_one(),
+        .axis_to_one(),
         lines(
             "Queue of each disk",
             "How many requests a disk deals with, or has waiting, in the mean.",
@@ -144,7 +144,7 @@ fn disks() -> Vec<Panel> {
             "rate(vigie_host_disk_io_weighted_seconds_total{<host>}[<rate>])",
             "{{device}} ({{instance}})",
         )
-        .from_zero(),
+        .axis_at_zero(),
         lines("Read and written", "Bytes of each disk.", Unit::BytesPerSecond)
             .query(
                 "rate(vigie_host_disk_read_bytes_total{<host>}[<rate>])",
@@ -154,7 +154,7 @@ fn disks() -> Vec<Panel> {
                 "rate(vigie_host_disk_written_bytes_total{<host>}[<rate>])",
                 "{{device}}, written ({{instance}})",
             )
-            .from_zero(),
+            .axis_at_zero(),
         lines(
             "Who uses the disks",
             "Bytes that each service reads and writes.",
@@ -168,7 +168,7 @@ fn disks() -> Vec<Panel> {
             "sum by (instance, service) (rate(service_disk_written_bytes_total{<host>}[<rate>]))",
             "{{service}}, written ({{instance}})",
         )
-        .from_zero(),
+        .axis_at_zero(),
     ]
 }
 
@@ -188,7 +188,7 @@ fn network() -> Vec<Panel> {
             "{{device}}, at most ({{instance}})",
         )
         .may_be_absent("virtual interfaces often have no speed")
-        .from_zero(),
+        .axis_at_zero(),
         lines(
             "Packets of each interface",
             "Packets that passed.",
@@ -198,7 +198,7 @@ fn network() -> Vec<Panel> {
             "rate(vigie_host_network_packets_total{<host>}[<rate>])",
             "{{device}}, {{direction}} ({{instance}})",
         )
-        .from_zero(),
+        .axis_at_zero(),
         lines(
             "Errors and drops",
             "Packets with errors, and packets that were dropped.",
@@ -212,7 +212,7 @@ fn network() -> Vec<Panel> {
             "rate(vigie_host_network_drops_total{<host>}[<rate>])",
             "{{device}}, drops, {{direction}} ({{instance}})",
         )
-        .from_zero(),
+        .axis_at_zero(),
         lines(
             "Segments sent again",
             "Segments of the services' connections that the kernel had to send again: packets get lost.",
@@ -222,7 +222,7 @@ fn network() -> Vec<Panel> {
             "sum by (instance, service) (rate(service_tcp_retransmits_total{<host>}[<rate>]))",
             "{{service}} ({{instance}})",
         )
-        .from_zero(),
+        .axis_at_zero(),
     ]
 }
 
@@ -231,28 +231,28 @@ fn vigie() -> Vec<Panel> {
         lines("Scraped", "Whether Prometheus can scrape each Vigie, and the share of its probes that are attached: below 1 it does not see all.", Unit::Share)
             .query("up{<host>}", "scraped ({{instance}})")
             .query("avg by (instance) (vigie_probe_attached{<host>})", "probes attached ({{instance}})")
-            .from_zero_to_one(),
+            .axis_to_one(),
         lines("Lost, by reason", "What Vigie could not see, match or keep. The reasons are in docs/metrics.md.", Unit::PerSecond)
             .query("sum by (instance, reason) (rate(vigie_lost_total{<host>}[<rate>]))", "{{reason}} ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("Unattributed, by reason", "Time of requests that is not known to belong to one of them, in seconds for each second.", Unit::Plain)
             .query("sum by (instance, reason) (rate(vigie_unattributed_seconds_total{<host>}[<rate>]))", "{{reason}} ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("Records from the kernel", "What came from the kernel one by one. In steady traffic none of these grows: that is why Vigie costs little.", Unit::PerSecond)
             .query("sum by (instance, kind) (rate(vigie_events_total{<host>}[<rate>]))", "{{kind}} ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("What Vigie uses", "CPUs that Vigie itself uses.", Unit::Plain)
             .query("rate(process_cpu_seconds_total{<host>}[<rate>])", "CPUs ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("Memory of Vigie", "Resident memory of Vigie, without what it keeps in the kernel.", Unit::Bytes)
             .query("process_resident_memory_bytes{<host>}", "resident ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("Series", "Request series that Vigie keeps, and samples in each scrape.", Unit::Count)
             .query("vigie_series{<host>}", "request series ({{instance}})")
             .query("scrape_samples_scraped{<host>}", "samples ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
         lines("A scrape", "How long Prometheus takes to scrape Vigie.", Unit::Seconds)
             .query("scrape_duration_seconds{<host>}", "scrape ({{instance}})")
-            .from_zero(),
+            .axis_at_zero(),
     ]
 }

@@ -38,7 +38,7 @@ pub fn dashboard() -> Dashboard {
             row("Golden signals", vec![
                 lines("Requests by service", "Answered requests of each service.", Unit::RequestsPerSecond)
                     .query("sum by (service) (rate(http_requests_total{<service>}[<rate>]))", "{{service}}")
-                    .from_zero(),
+                    .axis_at_zero(),
                 stacked("Answers", "Answered requests, by the class of their status.", Unit::RequestsPerSecond)
                     .query(r#"sum by (class) (label_replace(rate(http_requests_total{<service>}[<rate>]), "class", "${1}xx", "status", "(.).."))"#, "{{class}}")
                     .color("2xx", Color::Green)
@@ -51,7 +51,7 @@ pub fn dashboard() -> Dashboard {
                     .color("4xx", Color::Orange)
                     .color("5xx", Color::Red)
                     .from(0.05, Color::Red)
-                    .from_zero(),
+                    .axis_at_zero(),
                 lines("Latency", "Half of the requests, 95 % and 99 % of them take at most so long. Durations are what the client waits for, the accept backlog and the wait for a CPU included.", Unit::Seconds)
                     .query("histogram_quantile(0.5, sum by (le) (rate(http_request_duration_seconds_bucket{<service>}[<rate>])))", "p50")
                     .query("histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{<service>}[<rate>])))", "p95")
@@ -59,7 +59,7 @@ pub fn dashboard() -> Dashboard {
                     .color("p50", Color::Green)
                     .color("p95", Color::Yellow)
                     .color("p99", Color::Red)
-                    .from_zero(),
+                    .axis_at_zero(),
                 heat_map("Latency, all of it", "How many requests took how long: two bands are two kinds of requests, or two instances that differ.", "http_request_duration_seconds_bucket{<service>}"),
                 states("Listening", "Where each service listens, and when it did not.")
                     .query("min by (instance, service, port) (service_listening{<service>})", "{{service}} {{port}} ({{instance}})")

@@ -71,7 +71,7 @@ fn now() -> Vec<Panel> {
             .from(0.0, Color::Orange)
             .from(0.25, Color::Yellow)
             .from(0.5, Color::Green)
-            .from_zero_to_one()
+            .axis_to_one()
             .size(10, 5),
         table("Objectives, one by one", "What is promised, what happened, and what is left.")
             .column("objective", Unit::Share, &chosen("max by (sloth_service, sloth_slo) (slo:objective:ratio{<slo>})"))
@@ -114,7 +114,7 @@ fn budget() -> Vec<Panel> {
             &chosen("max by (sloth_service, sloth_slo) (slo:error_budget:ratio{<slo>})"),
             "allowed: {{sloth_service}}, {{sloth_slo}}",
         )
-        .from_zero(),
+        .axis_at_zero(),
     ]
 }
 
@@ -135,7 +135,7 @@ fn burn_rate() -> Vec<Panel> {
         .query(&burn("5m"), "5 min: {{sloth_service}}, {{sloth_slo}}")
         .query(&burn("1h"), "1 h: {{sloth_service}}, {{sloth_slo}}")
         .from(14.4, Color::Red)
-        .from_zero(),
+        .axis_at_zero(),
         lines(
             "Quick: 30 min and 6 h",
             "Both above 6 make an alert: so 5 % of a month's budget are gone in six hours.",
@@ -144,7 +144,7 @@ fn burn_rate() -> Vec<Panel> {
         .query(&burn("30m"), "30 min: {{sloth_service}}, {{sloth_slo}}")
         .query(&burn("6h"), "6 h: {{sloth_service}}, {{sloth_slo}}")
         .from(6.0, Color::Red)
-        .from_zero(),
+        .axis_at_zero(),
         lines(
             "Slow: 2 h and 1 day",
             "Both above 3 make a ticket: so 10 % of a month's budget are gone in a day.",
@@ -153,7 +153,7 @@ fn burn_rate() -> Vec<Panel> {
         .query(&burn("2h"), "2 h: {{sloth_service}}, {{sloth_slo}}")
         .query(&burn("1d"), "1 day: {{sloth_service}}, {{sloth_slo}}")
         .from(3.0, Color::Orange)
-        .from_zero(),
+        .axis_at_zero(),
         lines(
             "Creeping: 6 h and 3 days",
             "Both above 1 make a ticket: so the budget does not last for its period.",
@@ -162,6 +162,6 @@ fn burn_rate() -> Vec<Panel> {
         .query(&burn("6h"), "6 h: {{sloth_service}}, {{sloth_slo}}")
         .query(&burn("3d"), "3 days: {{sloth_service}}, {{sloth_slo}}")
         .from(1.0, Color::Orange)
-        .from_zero(),
+        .axis_at_zero(),
     ]
 }

@@ -2,7 +2,7 @@
 //!
 //! Those for logs (`target-logql-rule`, `target-logql-auto-rule`) have nothing to say here: there are no logs.
 
-use super::{Rule, each_panel, list, panels, targets, text, variables};
+use super::{Rule, each_panel, list, targets, text, variables};
 use crate::dashboards::promql::{Selector, selectors};
 use serde_json::Value;
 
@@ -223,11 +223,11 @@ fn target_counter_agg(dashboard: &Value) -> Vec<String> {
 
 /// Changes in Grafana would be overwritten by the files.
 fn uneditable(dashboard: &Value) -> Vec<String> {
-    let problem = (dashboard["editable"] != false).then(|| "it can be edited".to_owned());
-    problem
-        .into_iter()
-        .chain(panels(dashboard).filter_map(|panel| {
-            (panel["editable"] == true).then(|| format!("'{}' can be edited", text(&panel["title"])))
-        }))
-        .collect()
+    let mut problems = each_panel(dashboard, |panel| {
+        (panel["editable"] == true).then(|| "can be edited".to_owned())
+    });
+    if dashboard["editable"] != false {
+        problems.push("it can be edited".to_owned());
+    }
+    problems
 }
