@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod dashboards;
 mod debian;
 mod demo;
 mod document;
@@ -45,6 +46,8 @@ enum Task {
     Rules,
     /// Run Vigie on other kernels, in virtual machines
     Vm(vm::Options),
+    /// Write Grafana's dashboards, or check them: by rules, and with the data of a Prometheus
+    Dashboards(dashboards::Options),
     /// Check the format and the lints, run all tests and the demo
     Test(test::Options),
 }
@@ -71,6 +74,7 @@ fn run(task: Task) -> Result<()> {
             .and_then(|()| setup::ensure_monitoring())
             .and_then(|releases| rules::run(&releases)),
         Task::Vm(options) => vm::run(&options),
+        Task::Dashboards(options) => dashboards::run(&options),
         Task::Test(options) => test::run(&options),
     }
 }

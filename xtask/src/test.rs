@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Monitoring, ProfileTools, Tools};
 use crate::vm::{self, kernels};
-use crate::{command, demo, paths, rules, servers, soak, truth};
+use crate::{command, dashboards, demo, paths, rules, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
@@ -70,8 +70,10 @@ pub fn run(options: &Options) -> Result<()> {
         step("rules", || {
             setup::ensure_monitoring().and_then(|releases| rules::run(&releases))
         })?;
+        step("dashboards", || dashboards::run(&dashboards::Options::default()))?;
     } else {
         step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
+        step("dashboards", || dashboards::run(&dashboards::Options::quick()))?;
     }
     println!("\nall passed  {:.1} s", begin.elapsed().as_secs_f64());
     Ok(())
