@@ -5,8 +5,12 @@ mod command;
 mod debian;
 mod demo;
 mod document;
+mod guard;
+mod lab;
+mod load;
 mod paths;
 mod process;
+mod progress;
 mod servers;
 mod setup;
 mod soak;
@@ -32,6 +36,12 @@ enum Task {
     Setup,
     /// Watch a small store under load, and compare what Vigie saw with what its clients saw
     Demo(demo::Options),
+    /// Watch three instances of the store behind nginx, then two, then one, through Prometheus, and say how it scales
+    Lab(lab::Options),
+    /// Run a load, and stop it when Prometheus says that it does harm
+    Guard(guard::Options),
+    /// Send the store's load to an address
+    Load(load::Options),
     /// Measure what Vigie costs
     Bench(bench::Options),
     /// Compare what clients and servers know of their requests with what Vigie says, case by case
@@ -60,6 +70,9 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Setup => setup::ensure().and_then(|_| setup::ensure_monitoring()).map(drop),
         Task::Demo(options) => demo::run(&setup::ensure()?, &options),
+        Task::Lab(options) => lab::run(&setup::ensure()?, &setup::ensure_monitoring()?, &options),
+        Task::Guard(options) => guard::run(&options),
+        Task::Load(options) => load::run(&options),
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
         Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
