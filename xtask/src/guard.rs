@@ -44,8 +44,11 @@ pub struct Options {
     /// How often to look
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
+    /// Try the guard out on a store of its own that does well, fails, and is slow
+    #[arg(long, conflicts_with = "command")]
+    pub trial: bool,
     /// The command that makes the load, as `k6 run load.k6.js`
-    #[arg(last = true, required = true)]
+    #[arg(last = true, required_unless_present = "trial")]
     command: Vec<String>,
 }
 

@@ -122,8 +122,8 @@ pub fn run(tools: &Tools, monitoring: &[Monitoring], options: &Options) -> Resul
 }
 
 /// The rule files of `dashboards/`: the lab's Prometheus evaluates them, as everybody's does.
-fn rules() -> Result<Vec<PathBuf>> {
-    let dir = paths::root()?.join("dashboards/prometheus");
+pub fn rules() -> Result<Vec<PathBuf>> {
+    let dir = paths::root()?.join("dashboards/prometheus/rules");
     let mut files = Vec::new();
     for entry in fs::read_dir(&dir).into_iter().flatten() {
         let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();

@@ -2,9 +2,11 @@
 
 mod bench;
 mod command;
+mod compose;
 mod debian;
 mod demo;
 mod document;
+mod drill;
 mod guard;
 mod lab;
 mod load;
@@ -40,6 +42,10 @@ enum Task {
     Lab(lab::Options),
     /// Run a load, and stop it when Prometheus says that it does harm
     Guard(guard::Options),
+    /// Stop the store, and watch the alert come all the way and go again
+    Drill(drill::Options),
+    /// Check the files of demo/compose.yaml, as far as that goes without Docker
+    Compose,
     /// Send the store's load to an address
     Load(load::Options),
     /// Measure what Vigie costs
@@ -71,7 +77,10 @@ fn run(task: Task) -> Result<()> {
         Task::Setup => setup::ensure().and_then(|_| setup::ensure_monitoring()).map(drop),
         Task::Demo(options) => demo::run(&setup::ensure()?, &options),
         Task::Lab(options) => lab::run(&setup::ensure()?, &setup::ensure_monitoring()?, &options),
+        Task::Guard(options) if options.trial => guard::trial(&setup::ensure()?, &setup::ensure_monitoring()?[0]),
         Task::Guard(options) => guard::run(&options),
+        Task::Compose => compose::check(&setup::ensure_monitoring()?),
+        Task::Drill(options) => drill::run(&setup::ensure()?, &setup::ensure_monitoring()?, &options),
         Task::Load(options) => load::run(&options),
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
         Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),

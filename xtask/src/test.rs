@@ -2,9 +2,9 @@
 
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
-use crate::setup::{self, Tools};
+use crate::setup::{self, Monitoring, Tools};
 use crate::vm::{self, kernels};
-use crate::{command, demo, paths, servers, soak, truth};
+use crate::{command, compose, demo, drill, guard, lab, paths, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::time::Instant;
@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Result<()> {
     step("tests of the libraries and tools", || {
         cargo("test --workspace --exclude vigie")
     })?;
-    if let Some(tools) = &tools {
+    if let Some((tools, monitoring)) = &tools {
         step("build of vigie", || cargo("build --release --package vigie"))?;
         step("tests of vigie", || test_vigie(tools))?;
         step("truth", || truth::run(&truth::Options::default()))?;
@@ -66,6 +66,12 @@ pub fn run(options: &Options) -> Result<()> {
                 },
             )
         })?;
+        step("lab", || lab::run(tools, monitoring, &lab::Options::short()))?;
+        step("guard", || guard::trial(tools, &monitoring[0]))?;
+        step("alert drill", || {
+            drill::run(tools, monitoring, &drill::Options::default())
+        })?;
+        step("containers", || compose::check(monitoring))?;
         step("servers", || servers::run(&servers::Options::all()))?;
     } else {
         step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
@@ -75,14 +81,13 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// Installs what is missing for all steps.
-fn ensure_all() -> Result<Tools> {
+fn ensure_all() -> Result<(Tools, [Monitoring; 2])> {
     let tools = setup::ensure()?;
     if HAS_OTHER_KERNELS {
         setup::ensure_vm()?;
     }
     setup::ensure_servers()?;
-    setup::ensure_monitoring()?;
-    Ok(tools)
+    Ok((tools, setup::ensure_monitoring()?))
 }
 
 /// Announces a step, runs it, and says how long it took.

@@ -22,6 +22,11 @@ pub enum Breach {
         seconds: f64,
         limit: f64,
     },
+    /// The p95 is above the highest bound of the buckets; where the limit is above that, too, nobody can say more.
+    P95Beyond {
+        bound: f64,
+        limit: f64,
+    },
     Errors {
         percent: f64,
         limit: f64,
@@ -67,6 +72,12 @@ impl Limits {
             let limit = self.max_p95;
             return Some(Breach::P95 { seconds, limit });
         }
+        if let Some(bound) = reading.p95
+            && reading.is_beyond
+        {
+            let limit = self.max_p95;
+            return Some(Breach::P95Beyond { bound, limit });
+        }
         (stalled > patience).then(|| Breach::Stalled {
             seconds: stalled.as_secs_f64(),
             in_flight: reading.in_flight,
@@ -80,6 +91,15 @@ impl fmt::Display for Breach {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::P95 { seconds, limit } => write!(out, "p95 {seconds:.3} s > {limit} s"),
+            Self::P95Beyond { bound, limit } if bound >= limit => {
+                write!(out, "p95 above {bound} s, the highest bucket, and so > {limit} s")
+            }
+            Self::P95Beyond { bound, limit } => {
+                write!(
+                    out,
+                    "p95 above {bound} s, the highest bucket: whether it is above {limit} s cannot be seen"
+                )
+            }
             Self::Errors { percent, limit } => write!(out, "errors {percent:.1} % > {limit} %"),
             Self::Stalled { seconds, in_flight } => {
                 write!(out, "no answer for {seconds:.0} s with {in_flight} requests in flight")
@@ -92,11 +112,13 @@ impl fmt::Display for Breach {
 mod tests {
     use super::*;
 
+    const BOUND: f64 = 10.0;
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn judge(p95: Option<f64>, errors: Option<f64>, stalled: u64) -> Option<String> {
         let reading = Reading {
             p95,
+            is_beyond: p95 == Some(BOUND),
             errors,
             in_flight: 7.0,
             is_answering: true,
@@ -107,8 +129,12 @@ mod tests {
 
     #[test]
     fn a_limit_itself_may_be_reached() {
-        assert_eq!(judge(Some(10.0), Some(0.05), 30), None);
+        assert_eq!(judge(Some(9.9), Some(0.05), 30), None);
         assert_eq!(judge(None, None, 0), None);
+        assert_eq!(
+            judge(Some(BOUND), None, 0).unwrap(),
+            "p95 above 10 s, the highest bucket, and so > 10 s"
+        );
         assert_eq!(judge(Some(10.5), None, 0).unwrap(), "p95 10.500 s > 10 s");
         assert_eq!(judge(Some(10.5), Some(0.051), 0).unwrap(), "errors 5.1 % > 5 %");
         assert_eq!(

@@ -102,6 +102,7 @@ impl Reading {
         let larger = |one: Option<f64>, other: Option<f64>| one.into_iter().chain(other).reduce(f64::max);
         Self {
             p95: larger(self.p95, other.p95),
+            is_beyond: self.is_beyond || other.is_beyond,
             errors: larger(self.errors, other.errors),
             in_flight: self.in_flight.max(other.in_flight),
             is_answering: self.is_answering || other.is_answering,

@@ -3,11 +3,15 @@
 use anyhow::{Result, ensure};
 use testkit::prometheus::Api;
 
+const QUANTILE: f64 = 0.95;
+
 /// The errors and the p95 of the last moments.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
     /// In seconds; none if nothing was answered.
     pub p95: Option<f64>,
+    /// The p95 is above the highest bound of the buckets, and Prometheus says that bound instead.
+    pub is_beyond: bool,
     /// The share of the answers that are errors, from 0 to 1; none if nothing was answered.
     pub errors: Option<f64>,
     /// Requests in flight.
@@ -20,6 +24,7 @@ pub struct Reading {
 #[derive(Clone, Debug)]
 pub struct Queries {
     p95: String,
+    buckets: String,
     errors: String,
     in_flight: String,
     /// What Prometheus must know for any of this to mean something.
@@ -39,10 +44,10 @@ impl Queries {
                 .collect();
             format!("sum(rate(http_requests_total{{{}}}[{window}s]))", labels.join(","))
         };
+        let buckets = format!("sum by (le) (rate(http_request_duration_seconds_bucket{{{labels}}}[{window}s]))");
         Self {
-            p95: format!(
-                "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{{{labels}}}[{window}s])))"
-            ),
+            p95: format!("histogram_quantile({QUANTILE}, {buckets})"),
+            buckets,
             // A status that was never seen has no series, which is no errors and not an unknown number of them.
             errors: format!("({} or vector(0)) / {}", requests("status=~\"5..\""), requests("")),
             in_flight: format!("sum(http_requests_in_flight{{{labels}}})"),
@@ -57,13 +62,28 @@ impl Queries {
         let seen = value(prometheus, &self.is_seen)?;
         ensure!(seen.is_some(), "Prometheus has no metrics of Vigie");
         let errors = value(prometheus, &self.errors)?;
+        let buckets = prometheus.query(&self.buckets)?;
+        let buckets = buckets
+            .iter()
+            .map(|bucket| (bucket.label("le").parse().unwrap_or(f64::NAN), bucket.value));
         Ok(Reading {
             p95: value(prometheus, &self.p95)?,
+            is_beyond: is_beyond(&buckets.collect::<Vec<_>>()),
             errors,
             in_flight: value(prometheus, &self.in_flight)?.unwrap_or_default(),
             is_answering: errors.is_some(),
         })
     }
+}
+
+/// Whether the quantile of these buckets (bound, rate) is in the last one, which has no upper bound.
+fn is_beyond(buckets: &[(f64, f64)]) -> bool {
+    let bounded = buckets.iter().filter(|(bound, _)| bound.is_finite());
+    let highest = bounded.max_by(|one, other| one.0.total_cmp(&other.0));
+    let all = buckets.iter().find(|(bound, _)| *bound == f64::INFINITY);
+    highest
+        .zip(all)
+        .is_some_and(|((_, highest), (_, all))| *highest < QUANTILE * all)
 }
 
 /// The one value of a query; none if there is no sample, or no number.
@@ -83,6 +103,15 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Ten seconds are the limit and the highest bound by default: without this they would never be passed.
+    #[test]
+    fn a_p95_above_all_bounds_is_seen() {
+        assert!(is_beyond(&[(10.0, 9.4), (f64::INFINITY, 10.0), (5.0, 9.0)]));
+        assert!(!is_beyond(&[(10.0, 9.5), (f64::INFINITY, 10.0), (5.0, 9.0)]));
+        assert!(!is_beyond(&[]));
+        assert!(!is_beyond(&[(10.0, 0.0), (f64::INFINITY, 0.0)]));
+    }
 
     #[test]
     fn a_service_is_a_label_of_each_query() {

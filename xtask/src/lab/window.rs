@@ -92,7 +92,9 @@ impl View {
 
 /// When Prometheus last scraped Vigie before a time.
 pub fn last_scrape(prometheus: Api, before: f64) -> Result<Option<f64>> {
-    let samples = prometheus.query_at("timestamp(up{job=\"vigie\"} == 1)", before)?;
+    // `timestamp(up == 1)` would be the time of the query.
+    let query = "timestamp(up{job=\"vigie\"}) and up{job=\"vigie\"} == 1";
+    let samples = prometheus.query_at(query, before)?;
     Ok(samples.first().map(|sample| sample.value))
 }
 
