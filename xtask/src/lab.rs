@@ -104,7 +104,6 @@ pub fn run(tools: &Tools, monitoring: &[Monitoring], options: &Options) -> Resul
     })?;
     report::stand(&stand, monitoring.suite);
     let prometheus = stand.prometheus.client();
-    wait_for_scrape(prometheus, unix(SystemTime::now()))?;
 
     let guard = options.guard.then(|| Guard::start(prometheus, options.limits, &stop));
     let load = load(&mut stand, options, &stop)?;

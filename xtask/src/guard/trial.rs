@@ -33,7 +33,6 @@ pub fn run(tools: &Tools, monitoring: &Monitoring) -> Result<()> {
         rules: &[],
         alertmanager: None,
     })?;
-    thread::sleep(Duration::from_secs(2));
 
     let (succeeded, said) = Guarded::start(&stand, GOOD_SECONDS, &[])?.wait(|| Ok(()))?;
     println!("a good load:\n{said}");

@@ -106,6 +106,15 @@ impl Stand {
         let vigie = vigie(plan.vigie, &["--config.file", &file.display().to_string()]).context("cannot start Vigie")?;
         let config = files::prometheus(vigie.server.port(), plan.interval, plan.alertmanager)?;
         let prometheus = start_prometheus(plan, &config).context("cannot start Prometheus")?;
+        let has_scraped = || {
+            prometheus
+                .query("vigie_build_info")
+                .is_ok_and(|samples| !samples.is_empty())
+        };
+        prometheus
+            .server
+            .wait_for(READY_TIMEOUT, || has_scraped().then_some(()))
+            .context("Prometheus does not scrape Vigie")?;
         Ok(Self {
             prometheus,
             vigie,
