@@ -5,6 +5,9 @@ use clap::Args;
 use std::fmt;
 use std::time::Duration;
 
+/// So many errors there must be at the least: one of the first ten requests of a load stops nothing. The alerts have it so, too.
+const MIN_FAILED: f64 = 5.0;
+
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Limits {
     /// Stop the load when the p95 of the durations is above this
@@ -62,6 +65,7 @@ impl Limits {
     pub fn judge(&self, reading: &Reading, stalled: Duration, patience: Duration) -> Option<Breach> {
         if let Some(percent) = reading.errors.map(|share| share * 100.0)
             && percent > self.max_errors
+            && reading.failed >= MIN_FAILED
         {
             let limit = self.max_errors;
             return Some(Breach::Errors { percent, limit });
@@ -120,6 +124,7 @@ mod tests {
             p95,
             is_beyond: p95 == Some(BOUND),
             errors,
+            failed: errors.unwrap_or_default() * 1000.0,
             in_flight: 7.0,
             is_answering: true,
         };
@@ -131,6 +136,12 @@ mod tests {
     fn a_limit_itself_may_be_reached() {
         assert_eq!(judge(Some(9.9), Some(0.05), 30), None);
         assert_eq!(judge(None, None, 0), None);
+        let few = Reading {
+            errors: Some(0.5),
+            failed: 4.0,
+            ..Reading::default()
+        };
+        assert_eq!(Limits::default().judge(&few, Duration::ZERO, PATIENCE), None);
         assert_eq!(
             judge(Some(BOUND), None, 0).unwrap(),
             "p95 above 10 s, the highest bucket, and so > 10 s"

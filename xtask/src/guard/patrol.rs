@@ -104,6 +104,7 @@ impl Reading {
             p95: larger(self.p95, other.p95),
             is_beyond: self.is_beyond || other.is_beyond,
             errors: larger(self.errors, other.errors),
+            failed: self.failed.max(other.failed),
             in_flight: self.in_flight.max(other.in_flight),
             is_answering: self.is_answering || other.is_answering,
         }

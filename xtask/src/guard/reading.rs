@@ -14,6 +14,8 @@ pub struct Reading {
     pub is_beyond: bool,
     /// The share of the answers that are errors, from 0 to 1; none if nothing was answered.
     pub errors: Option<f64>,
+    /// How many errors that is.
+    pub failed: f64,
     /// Requests in flight.
     pub in_flight: f64,
     /// Whether anything was answered.
@@ -26,6 +28,7 @@ pub struct Queries {
     p95: String,
     buckets: String,
     errors: String,
+    failed: String,
     in_flight: String,
     /// What Prometheus must know for any of this to mean something.
     is_seen: String,
@@ -50,6 +53,7 @@ impl Queries {
             buckets,
             // A status that was never seen has no series, which is no errors and not an unknown number of them.
             errors: format!("({} or vector(0)) / {}", requests("status=~\"5..\""), requests("")),
+            failed: format!("{} * {window}", requests("status=~\"5..\"")),
             in_flight: format!("sum(http_requests_in_flight{{{labels}}})"),
             is_seen: "count(vigie_build_info)".to_owned(),
         }
@@ -70,6 +74,7 @@ impl Queries {
             p95: value(prometheus, &self.p95)?,
             is_beyond: is_beyond(&buckets.collect::<Vec<_>>()),
             errors,
+            failed: value(prometheus, &self.failed)?.unwrap_or_default(),
             in_flight: value(prometheus, &self.in_flight)?.unwrap_or_default(),
             is_answering: errors.is_some(),
         })
