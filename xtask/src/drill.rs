@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const REAL_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// What is looked at before anything is done: an alert that fires anyhow proves nothing.
 const CALM: Duration = Duration::from_secs(4);
+/// How the instances' names begin. Other services of this host can have alerts meanwhile.
+const STORE: &str = "store-";
 const CONFIG: &str = "alertmanager.yml";
 
 #[derive(Args, Debug)]
@@ -101,7 +103,7 @@ impl Drill<'_> {
     fn go(&self, stand: &mut Stand) -> Result<()> {
         let (name, pending) = (&self.alert.name, &self.alert.pending);
         let state = |stand: &Stand, state: &str| -> Result<bool> {
-            let query = format!("ALERTS{{alertname=\"{name}\",alertstate=\"{state}\",service=~\"store-.*\"}}");
+            let query = format!("ALERTS{{alertname=\"{name}\",alertstate=\"{state}\",service=~\"{STORE}.*\"}}");
             Ok(!stand.prometheus.query(&query)?.is_empty())
         };
         let is_known = "count(service_listening{service=~\"store-.*\"} == 1)";
@@ -151,7 +153,7 @@ impl Drill<'_> {
 
     /// Waits until the webhook has got the alert.
     fn notice(&self, status: &str) -> Result<Notice> {
-        let find = || self.webhook.find(&self.alert.name, status);
+        let find = || self.webhook.find(&self.alert.name, STORE, status);
         self.wait(&format!("Alertmanager has delivered '{status}' to the webhook"), || {
             Ok(find().is_some())
         })?;

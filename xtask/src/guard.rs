@@ -44,7 +44,7 @@ pub struct Options {
     /// How often to look
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
-    /// Try the guard out on a store of its own that does well, is slow, and fails
+    /// Try the guard out on a store of its own that does well, is slow, hangs and fails
     #[arg(long, conflicts_with = "command")]
     pub trial: bool,
     /// The command that makes the load, as `k6 run load.k6.js`

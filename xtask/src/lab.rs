@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use testkit::prometheus::Api;
+use testkit::prometheus::{Api, Sample};
 use testkit::{Counts, Records, run_stages, stop, store};
 use window::{View, last_scrape};
 
@@ -223,6 +223,7 @@ fn tell(stand: &Stand, load: &Load, last: f64) -> Result<()> {
     let accounts = Accounts::new(&load.records, balancer, instances, load.ended.len() as u64);
     report::accounts(&accounts);
     report::scaling(&all);
+    report::alerts(&fired(prometheus, last)?);
     accounts.check()?;
     report::agree(&accounts, series);
     Ok(())
@@ -245,6 +246,21 @@ fn counts(prometheus: Api, labels: &str, at: f64) -> Result<Counts> {
         counts.insert(key, sample.value as u64);
     }
     Ok(counts)
+}
+
+/// The alerts of the rules that have fired, with their level and what they are about.
+fn fired(prometheus: Api, at: f64) -> Result<Vec<String>> {
+    // Not those of other services of this host.
+    let labels = format!("alertstate=\"firing\",service=~\"store-.*|{BALANCER}|\"");
+    let query = format!("max by (alertname, severity, service) (max_over_time(ALERTS{{{labels}}}[2h]))");
+    let samples = prometheus.query_at(&query, at + 0.05)?;
+    let text = |sample: &Sample| {
+        let [name, severity, service] = ["alertname", "severity", "service"].map(|name| sample.label(name));
+        format!("{severity} {name} {service}").trim().to_owned()
+    };
+    let mut fired: Vec<String> = samples.iter().map(text).collect();
+    fired.sort();
+    Ok(fired)
 }
 
 /// Waits until Prometheus has scraped Vigie after a time, and says when it did.

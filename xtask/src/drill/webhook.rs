@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -21,6 +21,7 @@ pub struct Notice {
     /// `firing` or `resolved`.
     pub status: String,
     pub alert: String,
+    pub service: String,
     pub severity: String,
     pub summary: String,
     pub runbook: String,
@@ -58,12 +59,12 @@ impl Webhook {
         self.port
     }
 
-    /// The first notice of this alert with this status.
-    pub fn find(&self, alert: &str, status: &str) -> Option<Notice> {
+    /// The first notice with this status of an alert about a service whose name begins so.
+    pub fn find(&self, alert: &str, service: &str, status: &str) -> Option<Notice> {
         let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         notices
             .iter()
-            .find(|notice| notice.alert == alert && notice.status == status)
+            .find(|notice| notice.alert == alert && notice.status == status && notice.service.starts_with(service))
             .cloned()
     }
 }
@@ -98,7 +99,7 @@ fn body(reader: &mut BufReader<&TcpStream>) -> Result<Vec<u8>> {
     let length = length.context("a body without a length")?;
     ensure!(length <= MAX_BODY, "a body of {length} bytes");
     let mut body = vec![0; length];
-    reader.read_exact(&mut body).map_err(io::Error::from)?;
+    reader.read_exact(&mut body)?;
     Ok(body)
 }
 
@@ -112,6 +113,7 @@ fn notices(path: &str, body: &Value) -> Vec<Notice> {
         path: path.to_owned(),
         status: text(&alert["status"]),
         alert: text(&alert["labels"]["alertname"]),
+        service: text(&alert["labels"]["service"]),
         severity: text(&alert["labels"]["severity"]),
         summary: text(&alert["annotations"]["summary"]),
         runbook: text(&alert["annotations"]["runbook_url"]),
@@ -128,18 +130,19 @@ mod tests {
     #[test]
     fn each_alert_of_a_notification_is_kept() {
         let webhook = Webhook::start().unwrap();
-        let body = r#"{"alerts":[{"status":"firing","labels":{"alertname":"A","severity":"P1"},"annotations":{"summary":"s"}},
+        let body = r#"{"alerts":[{"status":"firing","labels":{"alertname":"A","severity":"P1","service":"store-1"},"annotations":{"summary":"s"}},
             {"status":"resolved","labels":{"alertname":"B"}}]}"#;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, webhook.port()));
         let send = |request: Request| Client::connect(address).unwrap().send(&request);
         assert!(send(Request::post("/p1", "no JSON")).is_err());
         assert_eq!(send(Request::post("/p1", body)).unwrap().status, 200);
         let end = Instant::now() + TIMEOUT;
-        while webhook.find("B", "resolved").is_none() && Instant::now() < end {
+        while webhook.find("B", "", "resolved").is_none() && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
         }
-        let notice = webhook.find("A", "firing").unwrap();
+        let notice = webhook.find("A", "store-", "firing").unwrap();
         assert_eq!((&*notice.path, &*notice.severity, &*notice.summary), ("/p1", "P1", "s"));
-        assert!(webhook.find("B", "resolved").is_some() && webhook.find("B", "firing").is_none());
+        assert!(webhook.find("A", "shop-", "firing").is_none());
+        assert!(webhook.find("B", "", "resolved").is_some() && webhook.find("B", "", "firing").is_none());
     }
 }

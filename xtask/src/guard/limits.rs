@@ -82,7 +82,7 @@ impl Limits {
             let limit = self.max_p95;
             return Some(Breach::P95Beyond { bound, limit });
         }
-        (stalled > patience).then(|| Breach::Stalled {
+        (stalled > patience).then_some(Breach::Stalled {
             seconds: stalled.as_secs_f64(),
             in_flight: reading.in_flight,
         })

@@ -1,4 +1,4 @@
-//! A trial of the guard: a load that does no harm is left alone, and one whose service becomes slow or fails is stopped.
+//! A trial of the guard: a load that does no harm is left alone, and one whose service becomes slow, hangs or fails is stopped.
 
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
@@ -21,7 +21,7 @@ const BEFORE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(1500);
 const BREATH: Duration = Duration::from_millis(500);
 
-/// Runs the real command three times, in front of a real service.
+/// Runs the real command four times, in front of a real service.
 pub fn run(tools: &Tools, monitoring: &Monitoring) -> Result<()> {
     let vigie = command::build(&["vigie"])?.join("vigie");
     let mut stand = Stand::start(&Plan {
@@ -41,9 +41,9 @@ pub fn run(tools: &Tools, monitoring: &Monitoring) -> Result<()> {
         "the guard did not leave a good load alone"
     );
 
+    let all = |signal| (0..INSTANCES).try_for_each(|index| stand.signal(index, signal));
     let load = Guarded::start(&stand, LONG_SECONDS, &["--max-p95", "1"])?;
     let (succeeded, said) = load.wait(|| {
-        let all = |signal| (0..INSTANCES).try_for_each(|index| stand.signal(index, signal));
         all(libc::SIGSTOP)?;
         thread::sleep(PAUSE);
         all(libc::SIGCONT)?;
@@ -54,6 +54,16 @@ pub fn run(tools: &Tools, monitoring: &Monitoring) -> Result<()> {
     ensure!(
         !succeeded && said.contains("stopped the load") && said.contains("p95 "),
         "the guard did not see a slow store"
+    );
+
+    let load = Guarded::start(&stand, LONG_SECONDS, &[])?;
+    all(libc::SIGSTOP)?;
+    let (succeeded, said) = load.wait(|| Ok(()))?;
+    all(libc::SIGCONT)?;
+    println!("the store hangs:\n{said}");
+    ensure!(
+        !succeeded && said.contains("stopped the load") && said.contains("no answer for "),
+        "the guard did not see that nothing is answered"
     );
 
     let load = Guarded::start(&stand, LONG_SECONDS, &[])?;

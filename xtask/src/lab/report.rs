@@ -172,6 +172,14 @@ pub fn scaling(all: &[Figures]) {
     println!();
 }
 
+/// What Prometheus' rules made of it.
+pub fn alerts(fired: &[String]) {
+    match fired {
+        [] => println!("no alert has fired"),
+        fired => println!("alerts that have fired: {}", fired.join(", ")),
+    }
+}
+
 pub fn agree(accounts: &Accounts, series: usize) {
     let all: u64 = accounts.client.values().sum();
     println!("all counts agree: {all} requests, {series} series at nginx");
