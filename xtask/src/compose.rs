@@ -4,6 +4,7 @@
 //! The files themselves run without containers, too, in the lab and the drill.
 
 mod dockerfile;
+mod grafana;
 mod mount;
 
 use crate::setup::Monitoring;
@@ -47,19 +48,13 @@ pub fn check(monitoring: &[Monitoring]) -> Result<()> {
 
 /// Puts what Prometheus and Alertmanager mount where they find it in their containers, and lets their own tools look.
 fn check_with(monitoring: &Monitoring, root: &Path, services: &[Service]) -> Result<()> {
-    for (service, file, tool, arguments) in [
-        (
-            "prometheus",
-            "/etc/prometheus/prometheus.yml",
-            monitoring.promtool(),
-            &["check", "config"][..],
-        ),
-        (
-            "alertmanager",
-            "/etc/alertmanager/alertmanager.yml",
-            monitoring.amtool(),
-            &["check-config"][..],
-        ),
+    let mut promtool = Command::new(monitoring.promtool());
+    promtool.args(["check", "config"]);
+    let mut amtool = monitoring.with_templates(&monitoring.amtool());
+    amtool.arg("check-config");
+    for (service, file, mut tool) in [
+        ("prometheus", "/etc/prometheus/prometheus.yml", promtool),
+        ("alertmanager", "/etc/alertmanager/alertmanager.yml", amtool),
     ] {
         let service = services
             .iter()
@@ -71,12 +66,11 @@ fn check_with(monitoring: &Monitoring, root: &Path, services: &[Service]) -> Res
                 let place = container.path().join(mount.target.trim_start_matches('/'));
                 let parent = place.parent().context("a mount over everything")?;
                 fs::create_dir_all(parent)?;
-                // A directory that the mount before has made.
                 std::os::unix::fs::symlink(source, &place)?;
             }
         }
         let file = container.path().join(file.trim_start_matches('/'));
-        command::output(Command::new(tool).args(arguments).arg(file))?;
+        command::output(tool.arg(file))?;
     }
     Ok(())
 }
@@ -108,6 +102,10 @@ fn problems(dir: &Path, services: &[Service]) -> Result<Vec<String>> {
         for need in service.needs.iter().filter(|need| !names.contains(&need.as_str())) {
             add(format!("there is no service {need}, which it depends on"));
         }
+    }
+    for service in services.iter().filter(|service| service.name == "grafana") {
+        let found = grafana::problems(&service.mounts, dir, &names)?;
+        problems.extend(found.into_iter().map(|problem| format!("grafana: {problem}")));
     }
     for file in ["nginx.conf", "prometheus.yml"] {
         for host in hosts(&read(&dir.join(file))?) {

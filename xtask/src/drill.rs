@@ -238,7 +238,7 @@ fn start_alertmanager(monitoring: &Monitoring, real_time: bool, webhook: u16) ->
     copy.changes.splice(0..0, redirected.changes);
     say_changes(&format!("dashboards/alertmanager/{CONFIG}"), &copy.changes);
     dir.write(CONFIG, copy.text.as_bytes())?;
-    alertmanager::start(&monitoring.alertmanager(), dir).context("cannot start Alertmanager")
+    alertmanager::start(monitoring, dir).context("cannot start Alertmanager")
 }
 
 fn say_changes(file: &str, changes: &[String]) {

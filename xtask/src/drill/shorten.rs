@@ -40,7 +40,7 @@ pub fn shorten(text: &str, longest: &[(&str, u64)]) -> Copy {
 pub fn redirect(text: &str, port: u16) -> Copy {
     let mut changes = Vec::new();
     let lines = text.lines().map(|line| {
-        let Some((key @ "url", value)) = key_and_value(line) else {
+        let Some((key @ ("url" | "api_url"), value)) = key_and_value(line) else {
             return line.to_owned();
         };
         let url = value.trim_matches(['"', '\'']);
@@ -108,6 +108,8 @@ mod tests {
     #[test]
     fn a_url_keeps_its_path() {
         let config = "receivers:\n  - name: p1\n    webhook_configs:\n      - url: 'http://hook.example:9000/p1'\n        send_resolved: true\n";
+        let chat = "      - api_url: http://hook.example/chat # anchors need not be looked at\n";
+        assert!(redirect(chat, 1).text.contains("- api_url: http://127.0.0.1:1/chat #"));
         let copy = redirect(config, 1234);
         assert_eq!(copy.text, config.replace("hook.example:9000", "127.0.0.1:1234"));
         assert_eq!(

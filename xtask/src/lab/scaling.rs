@@ -1,6 +1,6 @@
 //! What the numbers say about scaling, in words. Every word of it depends on a number of the run.
 
-use super::figures::Figures;
+use super::figures::{Figures, Service};
 
 /// From this share of the host's CPU time on, the CPUs are the limit: the rest is lost to what is not the load's.
 const HOST_IS_FULL: f64 = 0.9;
@@ -8,6 +8,9 @@ const HOST_IS_FULL: f64 = 0.9;
 const INSTANCE_IS_FULL: f64 = 0.85;
 /// A change by less than this is none: two runs of the same differ by as much.
 const CHANGE: f64 = 0.1;
+
+/// From this many times the mean of the fastest instance on, the slowest one is told of.
+const UNEQUAL: f64 = 1.5;
 
 /// What kept the rate from being higher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,7 @@ impl Bound {
 /// One line for each number of instances, and what follows from them; from the most instances to the least.
 pub fn sentences(all: &[Figures]) -> Vec<String> {
     let mut lines: Vec<String> = all.iter().map(state).collect();
+    lines.extend(all.iter().filter_map(balance));
     lines.extend(all.windows(2).filter_map(|pair| match pair {
         [more, fewer] => Some(step(more, fewer)),
         _ => None,
@@ -62,6 +66,25 @@ fn state(figures: &Figures) -> String {
     format!(
         "{instances}: {limit}; the store used {cpus:.2} CPUs, and its threads waited {waiting:.2} s per second for one."
     )
+}
+
+/// Whether the instances fare alike, where there are several.
+fn balance(figures: &Figures) -> Option<String> {
+    let mean = |service: &&Service| service.requests.mean.unwrap_or_default();
+    let by_mean = |one: &&Service, other: &&Service| mean(one).total_cmp(&mean(other));
+    let slowest = figures.services.iter().max_by(by_mean)?;
+    let fastest = figures.services.iter().min_by(by_mean)?;
+    let times = mean(&slowest) / mean(&fastest);
+    (times.is_finite() && times >= UNEQUAL).then(|| {
+        format!(
+            "{}: not balanced: {} took {times:.1} times as long as {} in the mean, with {:.1} and {:.1} requests/s.",
+            count(figures.instances),
+            slowest.name,
+            fastest.name,
+            slowest.requests.rate,
+            fastest.requests.rate
+        )
+    })
 }
 
 fn step(more: &Figures, fewer: &Figures) -> String {
@@ -130,7 +153,7 @@ fn change(before: f64, after: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figures::{Requests, Service};
+    use super::super::figures::Requests;
     use super::*;
 
     fn figures(instances: usize, rate: f64, cpus_each: f64, host_busy: f64) -> Figures {
@@ -153,6 +176,19 @@ mod tests {
             host_cpus: 2.0,
             host_busy,
         }
+    }
+
+    #[test]
+    fn an_instance_that_is_slower_is_named() {
+        let mut all = [figures(2, 100.0, 0.4, 0.5), figures(1, 100.0, 0.4, 0.5)];
+        assert!(!sentences(&all).iter().any(|line| line.contains("not balanced")));
+        for (service, mean) in all[0].services.iter_mut().zip([0.3, 0.1]) {
+            service.requests.mean = Some(mean);
+        }
+        assert_eq!(
+            sentences(&all)[2],
+            "2 instances: not balanced: store took 3.0 times as long as store in the mean, with 100.0 and 100.0 requests/s."
+        );
     }
 
     #[test]
