@@ -83,7 +83,10 @@ scrape_configs:
         store.address(),
         vigie.server.address()
     );
-    let prometheus = Prometheus::start(&variable("VIGIE_PROMETHEUS"), TempDir::new().unwrap(), &config, &[]).unwrap();
+    // The oldest that is supported.
+    let servers = variable("VIGIE_PROMETHEUS");
+    let prometheus = std::env::split_paths(&servers).next().unwrap();
+    let prometheus = Prometheus::start(&prometheus, TempDir::new().unwrap(), &config, &[]).unwrap();
 
     // A rate needs series that are there already: everything is asked for once, and scraped.
     let send = |seed: u64, count: usize| {

@@ -1,11 +1,12 @@
 //! A real Prometheus server, and what it answers to queries.
 
-use crate::http::Request;
+use crate::http::{Client, Request};
 use crate::process::{Server, free_port};
 use crate::temp_dir::TempDir;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +18,13 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Prometheus {
     /// Its process and its address.
     pub server: Server,
+}
+
+/// The HTTP API of a Prometheus server that runs somewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Api {
+    /// Where the server listens.
+    pub address: SocketAddr,
 }
 
 /// One time series of an instant query's answer.
@@ -62,9 +70,44 @@ impl Prometheus {
         Ok(prometheus)
     }
 
+    /// Its HTTP API, to ask from anywhere.
+    pub fn client(&self) -> Api {
+        Api {
+            address: self.server.address(),
+        }
+    }
+
     /// The status and the body of a page.
     pub fn get(&self, target: &str) -> Result<(u16, Vec<u8>)> {
-        let response = self.server.connect()?.send(&Request::get(target))?;
+        self.client().get(target)
+    }
+
+    /// The `data` of an answer of the HTTP API.
+    ///
+    /// # Errors
+    ///
+    /// What Prometheus says of a request that it refuses, such as a query with a mistake.
+    pub fn api(&self, target: &str) -> Result<Value> {
+        self.client().api(target)
+    }
+
+    /// The answer to an instant query: a vector, or a scalar as one sample without labels.
+    pub fn query(&self, expression: &str) -> Result<Vec<Sample>> {
+        self.client().query(expression)
+    }
+
+    /// The value of a query that gives one sample.
+    pub fn value(&self, expression: &str) -> Result<f64> {
+        self.client().value(expression)
+    }
+}
+
+// === impl Api ===
+
+impl Api {
+    /// The status and the body of a page.
+    pub fn get(&self, target: &str) -> Result<(u16, Vec<u8>)> {
+        let response = Client::connect(self.address)?.send(&Request::get(target))?;
         Ok((response.status, response.body))
     }
 
@@ -87,7 +130,16 @@ impl Prometheus {
 
     /// The answer to an instant query: a vector, or a scalar as one sample without labels.
     pub fn query(&self, expression: &str) -> Result<Vec<Sample>> {
-        let data = self.api(&format!("/api/v1/query?query={}", escape(expression)))?;
+        self.instant(&format!("/api/v1/query?query={}", escape(expression)))
+    }
+
+    /// The same for a moment of the past, in Unix seconds.
+    pub fn query_at(&self, expression: &str, time: f64) -> Result<Vec<Sample>> {
+        self.instant(&format!("/api/v1/query?query={}&time={time:.3}", escape(expression)))
+    }
+
+    fn instant(&self, target: &str) -> Result<Vec<Sample>> {
+        let data = self.api(target)?;
         let result = &data["result"];
         if data["resultType"] == "scalar" {
             let labels = BTreeMap::new();

@@ -1,16 +1,15 @@
 //! `cargo xtask demo`: a store under load, seen by its clients and by Vigie.
 
 mod compare;
-mod progress;
 mod report;
 mod servers;
 
 use crate::command;
+use crate::progress::Progress;
 use crate::setup::Tools;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use compare::Comparison;
-use progress::Progress;
 use servers::Servers;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

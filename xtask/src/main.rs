@@ -2,12 +2,18 @@
 
 mod bench;
 mod command;
+mod compose;
 mod dashboards;
 mod debian;
 mod demo;
 mod document;
+mod drill;
+mod guard;
+mod lab;
+mod load;
 mod paths;
 mod process;
+mod progress;
 mod rules;
 mod servers;
 mod setup;
@@ -34,6 +40,16 @@ enum Task {
     Setup,
     /// Watch a small store under load, and compare what Vigie saw with what its clients saw
     Demo(demo::Options),
+    /// Watch three instances of the store behind nginx, then two, then one, through Prometheus, and say how it scales
+    Lab(lab::Options),
+    /// Run a load, and stop it when Prometheus says that it does harm
+    Guard(guard::Options),
+    /// Stop the store, and watch the alert come all the way and go again
+    Drill(drill::Options),
+    /// Check the files of demo/compose.yaml, as far as that goes without Docker
+    Compose,
+    /// Send the store's load to an address
+    Load(load::Options),
     /// Measure what Vigie costs
     Bench(bench::Options),
     /// Compare what clients and servers know of their requests with what Vigie says, case by case
@@ -66,6 +82,12 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Setup => setup::ensure().and_then(|_| setup::ensure_monitoring()).map(drop),
         Task::Demo(options) => demo::run(&setup::ensure()?, &options),
+        Task::Lab(options) => lab::run(&setup::ensure()?, &setup::ensure_monitoring()?, &options),
+        Task::Guard(options) if options.trial => guard::trial(&setup::ensure()?, &setup::ensure_monitoring()?[0]),
+        Task::Guard(options) => guard::run(&options),
+        Task::Compose => compose::check(&setup::ensure_monitoring()?),
+        Task::Drill(options) => drill::run(&setup::ensure()?, &setup::ensure_monitoring()?, &options),
+        Task::Load(options) => load::run(&options),
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
         Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),

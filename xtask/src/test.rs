@@ -4,10 +4,10 @@
 
 use crate::setup::{self, Monitoring, ProfileTools, Tools};
 use crate::vm::{self, kernels};
-use crate::{command, dashboards, demo, paths, rules, servers, soak, truth};
+use crate::{command, compose, dashboards, demo, drill, guard, lab, paths, rules, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
-use std::time::Instant;
+use std::{env, time::Instant};
 
 /// The oldest kernel that can be tested, which has hooks of its own, and the newest.
 const OTHER_KERNELS: [&str; 2] = ["6.1", kernels::NEWEST];
@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> Result<()> {
     })?;
     if let Some((tools, monitoring, profiles)) = &tools {
         step("build of vigie", || cargo("build --release --package vigie"))?;
-        step("tests of vigie", || test_vigie(tools, &monitoring[0], profiles))?;
+        step("tests of vigie", || test_vigie(tools, monitoring, profiles))?;
         step("truth", || truth::run(&truth::Options::default()))?;
         step("soak", || soak::run(tools, &soak::Options::short()))?;
         if HAS_OTHER_KERNELS {
@@ -66,10 +66,14 @@ pub fn run(options: &Options) -> Result<()> {
                 },
             )
         })?;
-        step("servers", || servers::run(&servers::Options::all()))?;
-        step("rules", || {
-            setup::ensure_monitoring().and_then(|releases| rules::run(&releases))
+        step("lab", || lab::run(tools, monitoring, &lab::Options::short()))?;
+        step("guard", || guard::trial(tools, &monitoring[0]))?;
+        step("alert drill", || {
+            drill::run(tools, monitoring, &drill::Options::default())
         })?;
+        step("containers", || compose::check(monitoring))?;
+        step("servers", || servers::run(&servers::Options::all()))?;
+        step("rules", || rules::run(monitoring))?;
         step("dashboards", || dashboards::run(&dashboards::Options::default()))?;
     } else {
         step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
@@ -111,11 +115,12 @@ fn lint_servers() -> Result<()> {
 }
 
 /// The unit tests of the exporter and the tests of its program, which find what they need in the environment.
-fn test_vigie(tools: &Tools, monitoring: &Monitoring, profiles: &ProfileTools) -> Result<()> {
+fn test_vigie(tools: &Tools, monitoring: &[Monitoring; 2], profiles: &ProfileTools) -> Result<()> {
     let mut command = command::cargo(["test", "--release", "--package", "vigie"])?;
+    let servers = env::join_paths(monitoring.iter().map(Monitoring::prometheus))?;
     command
         .env("VIGIE_DEMO_PYTHON", &tools.python)
-        .env("VIGIE_PROMETHEUS", monitoring.prometheus())
+        .env("VIGIE_PROMETHEUS", servers)
         .env("VIGIE_PROFILES_PYTHON", &profiles.python)
         .env("VIGIE_PROFILES_EXPRESS", &profiles.express);
     command::run(&mut command)

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -15,6 +16,9 @@ use crate::debian::{self, Apt};
 const SUITES: [&str; 2] = ["bookworm", "sid"];
 /// What is unpacked. Newer suites have `promtool` in a package of its own.
 const PACKAGES: [&str; 2] = ["prometheus", "prometheus-alertmanager"];
+
+/// Lays a directory over `/usr/share`, and becomes the program.
+const OVER_SHARE: &str = r#"mount -t overlay overlay -o "lowerdir=$0:/usr/share" /usr/share && exec "$@""#;
 
 /// The programs of one Debian release.
 #[derive(Clone, Debug)]
@@ -46,6 +50,18 @@ impl Monitoring {
     /// Its tool that checks configurations and routes.
     pub fn amtool(&self) -> PathBuf {
         self.programs.join("amtool")
+    }
+
+    /// A command of Alertmanager or its tool, which finds Debian's own templates: both look for them in `/usr/share/prometheus`,
+    /// where a package that is installed has put them. Here it is unpacked elsewhere, so the program gets a mount namespace of its own,
+    /// in which they are there, too.
+    pub fn with_templates(&self, program: &Path) -> Command {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-c", OVER_SHARE])
+            .arg(self.programs.with_file_name("share"))
+            .arg(program);
+        command
     }
 }
 
@@ -82,7 +98,7 @@ fn fetch(apt: &Apt, suite: &str, place: &Path) -> Result<()> {
             apt.unpack(&format!("promtool/{suite}"), &work)?;
         }
         for program in ["prometheus", "promtool", "prometheus-alertmanager", "amtool"] {
-            let mut version = std::process::Command::new(programs.join(program));
+            let mut version = Command::new(programs.join(program));
             command::output(version.arg("--version")).with_context(|| format!("{program} does not run here"))?;
         }
         match fs::rename(&work, place) {
