@@ -26,6 +26,7 @@ fn snapshot(requests: &[(&str, &'static str, u16, usize)]) -> Snapshot {
     Snapshot {
         requests: series,
         long_lived: BTreeMap::from([("shop".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
+        native: BTreeMap::new(),
         waits: BTreeMap::new(),
         in_flight: Vec::new(),
         exchanged: Vec::new(),
