@@ -152,15 +152,28 @@ while True:
     listener.accept()[0].close()
 "#;
 
-/// Time and size of a scrape at 100 and 1,000 route series, beside many threads.
+/// The formats of a scrape, as clients ask for them.
+const FORMATS: [(&str, &str); 3] = [
+    ("text", "text/plain;version=0.0.4"),
+    ("OpenMetrics", "application/openmetrics-text;version=1.0.0"),
+    (
+        "protobuf with native histograms",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+    ),
+];
+
+/// Time and size of a scrape at 100 and 1,000 route series, in all formats, and beside many threads.
 pub fn scrapes(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let server = nginx(&[], "location /r { return 200 \"ok\\n\"; }", 1)?;
     let (processes, threads) = (PROCESSES.to_string(), (THREADS / PROCESSES).to_string());
-    let _sleepers = python_app(&context.tools.python, SLEEPERS, &[&processes, &threads])?;
     let directory = testkit::TempDir::new()?;
     let config = directory.write("vigie.yml", b"max_routes: 5000\n")?;
     let config = config.to_str().context("a path that is not UTF-8")?;
-    for series in [100usize, 1000] {
+    for (series, threads_beside) in [(100usize, 0), (1000, 0), (1000, THREADS)] {
+        let _sleepers = match threads_beside {
+            0 => None,
+            _ => Some(python_app(&context.tools.python, SLEEPERS, &[&processes, &threads])?),
+        };
         let watch = vigie(&context.vigie, &["--config.file", config])?;
         let mut client = Client::connect(server.address())?;
         for route in 0..series {
@@ -174,33 +187,45 @@ pub fn scrapes(context: &Context<'_>, report: &mut Report) -> Result<()> {
         let first = watch.scrape()?;
         let found = first.samples("http_requests_total").count();
         ensure!(found >= series, "{found} series instead of {series}");
-        let threads = first.sum("service_threads", &[]);
-        ensure!(threads >= THREADS as f64, "{threads} threads instead of {THREADS}");
-        let mut metrics = Client::connect(watch.server.address())?;
-        let (mut times, mut spent, mut size, mut zipped) = (Vec::new(), Vec::new(), 0, 0);
-        for _ in 0..30 {
-            let before = cpu(watch.pid())?;
-            let response = metrics.send(&Request::get("/metrics"))?;
-            times.push((response.end - response.start).as_secs_f64() * 1e3);
-            size = response.body.len();
-            // So that it has left its CPU, and its books are up to date.
-            std::thread::sleep(Duration::from_millis(5));
-            spent.push((cpu(watch.pid())? - before) as f64 / 1e6);
-        }
-        zipped += metrics
-            .send(&Request::get("/metrics").header("accept-encoding", "gzip"))?
-            .body
-            .len();
-        report.line(
-            &format!("a scrape with {series} route series and {THREADS} threads: time, CPU time, size, size with gzip"),
-            &format!(
-                "{:.1} ms, {:.1} ms, {} KB, {} KB",
-                median(times.into_iter()),
-                median(spent.into_iter()),
-                size / 1000,
-                zipped / 1000
-            ),
+        let seen = first.sum("service_threads", &[]);
+        ensure!(
+            seen >= threads_beside as f64,
+            "{seen} threads instead of {threads_beside}"
         );
+        let beside = match threads_beside {
+            0 => String::new(),
+            threads => format!(" beside {threads} threads"),
+        };
+        for (format, accept) in FORMATS {
+            report.line(
+                &format!("a scrape of {series} route series{beside}, {format}: time, CPU time, size, size with gzip"),
+                &scrape_cost(&watch, accept)?,
+            );
+        }
     }
     Ok(())
+}
+
+/// The medians of 30 scrapes in one format.
+fn scrape_cost(watch: &testkit::Vigie, accept: &str) -> Result<String> {
+    let mut metrics = Client::connect(watch.server.address())?;
+    let request = || Request::get("/metrics").header("accept", accept);
+    let (mut times, mut spent, mut size) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..30 {
+        let before = cpu(watch.pid())?;
+        let response = metrics.send(&request())?;
+        times.push((response.end - response.start).as_secs_f64() * 1e3);
+        size = response.body.len();
+        // So that it has left its CPU, and its books are up to date.
+        std::thread::sleep(Duration::from_millis(5));
+        spent.push((cpu(watch.pid())? - before) as f64 / 1e6);
+    }
+    let zipped = metrics.send(&request().header("accept-encoding", "gzip"))?.body.len();
+    Ok(format!(
+        "{:.1} ms, {:.1} ms, {} KB, {} KB",
+        median(times.into_iter()),
+        median(spent.into_iter()),
+        size / 1000,
+        zipped / 1000
+    ))
 }
