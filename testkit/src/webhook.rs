@@ -13,6 +13,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest body that is taken.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+
 /// One message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
@@ -94,14 +96,24 @@ fn serve(listener: &TcpListener, shared: &Shared) {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        match stream.and_then(|stream| receive(&stream)) {
-            Ok(message) => lock(&shared.messages).push(message),
-            Err(error) => lock(&shared.errors).push(error.to_string()),
+        // Kept before it is answered, and before the connection is closed: by then its sender may ask for it.
+        let result = stream.and_then(|mut stream| match receive(&stream) {
+            Ok(message) => {
+                lock(&shared.messages).push(message);
+                stream.write_all(ANSWER)
+            }
+            Err(error) => {
+                lock(&shared.errors).push(error.to_string());
+                Ok(())
+            }
+        });
+        if let Err(error) = result {
+            lock(&shared.errors).push(error.to_string());
         }
     }
 }
 
-/// Reads the one request of a connection, and answers it.
+/// Reads the one request of a connection.
 fn receive(stream: &TcpStream) -> io::Result<Message> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -131,7 +143,6 @@ fn receive(stream: &TcpStream) -> io::Result<Message> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body = serde_json::from_slice(&body).map_err(io::Error::other)?;
-    (&*stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")?;
     Ok(Message { path, body })
 }
 
