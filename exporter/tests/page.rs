@@ -424,7 +424,10 @@ fn many_routes() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
     let own = url(&vigie, "");
     let asked = browser.asked();
-    assert!(asked.iter().any(|url| *url == format!("{own}metrics")), "{asked:?}");
+    assert!(
+        asked.iter().any(|url| *url == format!("{own}metrics?profile=vigie")),
+        "{asked:?}"
+    );
     for asked in asked {
         assert!(
             asked.starts_with(&own) || asked.starts_with("data:") || asked == "about:blank",
