@@ -50,7 +50,7 @@ pub fn check(monitoring: &[Monitoring]) -> Result<()> {
 fn check_with(monitoring: &Monitoring, root: &Path, services: &[Service]) -> Result<()> {
     let mut promtool = Command::new(monitoring.promtool());
     promtool.args(["check", "config"]);
-    let mut amtool = monitoring.with_templates(&monitoring.amtool());
+    let mut amtool = Command::new(monitoring.amtool());
     amtool.arg("check-config");
     for (service, file, mut tool) in [
         ("prometheus", "/etc/prometheus/prometheus.yml", promtool),

@@ -6,9 +6,8 @@
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
 mod alert;
-mod alertmanager;
+mod notice;
 mod shorten;
-mod webhook;
 
 use crate::lab::stand::{End, INSTANCES, Plan, Stand};
 use crate::setup::{Monitoring, Tools};
@@ -16,13 +15,13 @@ use crate::{command, lab, paths};
 use alert::Alert;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use notice::Notice;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Server, TempDir, stop};
-use webhook::{Notice, Webhook};
+use testkit::{Alertmanager, TempDir, Webhook, stop};
 
 const POLL_PERIOD: Duration = Duration::from_millis(100);
 /// For each step beside the rule's own time.
@@ -62,7 +61,7 @@ pub fn run(tools: &Tools, monitoring: &[Monitoring], options: &Options) -> Resul
     let stop = stop::on_signal()?;
     let (rules, alert) = rules(options.real_time)?;
     let webhook = Webhook::start()?;
-    let alertmanager = start_alertmanager(monitoring, options.real_time, webhook.port())?;
+    let alertmanager = start_alertmanager(monitoring, options.real_time, webhook.address().port())?;
     let mut stand = Stand::start(&Plan {
         tools,
         vigie: &vigie,
@@ -70,12 +69,12 @@ pub fn run(tools: &Tools, monitoring: &[Monitoring], options: &Options) -> Resul
         port: None,
         interval: if options.real_time { "5s" } else { "1s" },
         rules: &rules.files,
-        alertmanager: Some(alertmanager.port()),
+        alertmanager: Some(alertmanager.server.port()),
     })?;
     println!(
         "Prometheus is on http://{}, Alertmanager on http://{} (Debian {}'s)",
         stand.prometheus.server.address(),
-        alertmanager.address(),
+        alertmanager.server.address(),
         monitoring.suite
     );
     let drill = Drill {
@@ -153,16 +152,12 @@ impl Drill<'_> {
 
     /// Waits until the webhook has got the alert.
     fn notice(&self, status: &str) -> Result<Notice> {
-        let find = || self.webhook.find(&self.alert.name, STORE, status);
+        let find = || notice::find(self.webhook, &self.alert.name, STORE, status);
         self.wait(&format!("Alertmanager has delivered '{status}' to the webhook"), || {
-            Ok(find().is_some())
+            Ok(find()?.is_some())
         })?;
-        let notice = find().context("the notice is gone")?;
-        println!(
-            "           on {}, {} ms before it was seen",
-            notice.path,
-            notice.at.elapsed().as_millis()
-        );
+        let notice = find()?.context("the notice is gone")?;
+        println!("           on {}", notice.path);
         Ok(notice)
     }
 
@@ -219,7 +214,7 @@ fn rules(real_time: bool) -> Result<(Rules, Alert)> {
 }
 
 /// Starts Alertmanager with a copy of its directory, whose receivers are the webhook.
-fn start_alertmanager(monitoring: &Monitoring, real_time: bool, webhook: u16) -> Result<Server> {
+fn start_alertmanager(monitoring: &Monitoring, real_time: bool, webhook: u16) -> Result<Alertmanager> {
     let source = paths::root()?.join("dashboards/alertmanager");
     let dir = TempDir::new()?;
     copy_all(&source, dir.path())?;
@@ -237,8 +232,7 @@ fn start_alertmanager(monitoring: &Monitoring, real_time: bool, webhook: u16) ->
     };
     copy.changes.splice(0..0, redirected.changes);
     say_changes(&format!("dashboards/alertmanager/{CONFIG}"), &copy.changes);
-    dir.write(CONFIG, copy.text.as_bytes())?;
-    alertmanager::start(monitoring, dir).context("cannot start Alertmanager")
+    Alertmanager::start(&monitoring.alertmanager(), dir, &copy.text).context("cannot start Alertmanager")
 }
 
 fn say_changes(file: &str, changes: &[String]) {

@@ -17,9 +17,6 @@ const SUITES: [&str; 2] = ["bookworm", "sid"];
 /// What is unpacked. Newer suites have `promtool` in a package of its own.
 const PACKAGES: [&str; 2] = ["prometheus", "prometheus-alertmanager"];
 
-/// Lays a directory over `/usr/share`, and becomes the program.
-const OVER_SHARE: &str = r#"mount -t overlay overlay -o "lowerdir=$0:/usr/share" /usr/share && exec "$@""#;
-
 /// The programs of one Debian release.
 #[derive(Clone, Debug)]
 pub struct Monitoring {
@@ -50,18 +47,6 @@ impl Monitoring {
     /// Its tool that checks configurations and routes.
     pub fn amtool(&self) -> PathBuf {
         self.programs.join("amtool")
-    }
-
-    /// A command of Alertmanager or its tool, which finds Debian's own templates: both look for them in `/usr/share/prometheus`,
-    /// where a package that is installed has put them. Here it is unpacked elsewhere, so the program gets a mount namespace of its own,
-    /// in which they are there, too.
-    pub fn with_templates(&self, program: &Path) -> Command {
-        let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "--propagation", "private", "sh", "-c", OVER_SHARE])
-            .arg(self.programs.with_file_name("share"))
-            .arg(program);
-        command
     }
 }
 
