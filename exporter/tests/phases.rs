@@ -196,6 +196,8 @@ fn kernel_waits(process: u32) -> f64 {
 /// Beside three threads that want the same CPU, all the time, a server is not lazy but starved.
 #[test]
 fn a_starved_server_waits_for_a_cpu() {
+    // They compute for 150 ms each: what a thread waits for after it has handed over an answer is no request's, but the kernel
+    // counts it, too.
     const REQUESTS: u32 = 5;
     for case in Case::all() {
         let process = case.server.pid();

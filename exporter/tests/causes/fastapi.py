@@ -22,7 +22,7 @@ def do_spin():
 
 @app.get("/burn")
 def do_burn():
-    burn(0.06)
+    burn(0.15)
     return "ok"
 
 
@@ -50,7 +50,7 @@ async def async_spin():
 
 @app.get("/async/burn")
 async def async_burn():
-    burn(0.06)
+    burn(0.15)
     return "ok"
 
 

@@ -11,7 +11,7 @@ async def app(scope, receive, send):
     if path == "/spin":
         spin(0.05)
     elif path == "/burn":
-        burn(0.06)
+        burn(0.15)
     elif path == "/sleep":
         await asyncio.sleep(0.05)
     elif path == "/big":

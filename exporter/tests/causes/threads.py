@@ -16,7 +16,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/spin":
             spin(0.05)
         elif self.path == "/burn":
-            burn(0.06)
+            burn(0.15)
         elif self.path == "/sleep":
             time.sleep(0.05)
         elif self.path == "/big":
