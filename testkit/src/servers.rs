@@ -111,6 +111,15 @@ keepalive_timeout 600;
 pub fn uvicorn_store(python: &Path, demo_dir: &Path, workers: usize) -> Result<Server> {
     let dir = TempDir::new()?;
     let port = free_port()?;
+    let mut command = store_command(python, demo_dir, dir.path(), port);
+    command.args(["--workers", &workers.to_string()]);
+    let server = Server::start(command, dir, port)?;
+    wait_for_store(&server)?;
+    Ok(server)
+}
+
+/// What starts the demo store, with one worker, and its SQLite database in a directory.
+pub fn store_command(python: &Path, demo_dir: &Path, database: &Path, port: u16) -> Command {
     let mut command = Command::new(python);
     command
         .args([
@@ -121,25 +130,25 @@ pub fn uvicorn_store(python: &Path, demo_dir: &Path, workers: usize) -> Result<S
             "127.0.0.1",
             "--no-access-log",
         ])
-        .args(["--port", &port.to_string(), "--workers", &workers.to_string()])
+        .args(["--port", &port.to_string()])
         .current_dir(demo_dir)
         .env(
             "DATABASE_URL",
-            format!("sqlite:///{}", dir.path().join("store.db").display()),
+            format!("sqlite:///{}", database.join("store.db").display()),
         )
         .env("STORE_TOKEN", store::TOKEN)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PYTHONUNBUFFERED", "1");
-    let server = Server::start(command, dir, port)?;
+    command
+}
+
+/// Waits until the demo store says that it is well.
+pub fn wait_for_store(server: &Server) -> Result<()> {
+    let health = Request::get("/sante").header("connection", "close");
     server.wait_for(STORE_TIMEOUT, || {
-        let health = server
-            .connect()
-            .ok()?
-            .send(&Request::get("/sante").header("connection", "close"))
-            .ok()?;
-        (health.status == 200).then_some(())
-    })?;
-    Ok(server)
+        let answer = server.connect().ok()?.send(&health).ok()?;
+        (answer.status == 200).then_some(())
+    })
 }
 
 /// A Python script that gets the port to listen on as its first argument, then `args`.

@@ -12,6 +12,7 @@ mod guard;
 mod lab;
 mod load;
 mod paths;
+mod port;
 mod process;
 mod progress;
 mod rules;

@@ -57,8 +57,6 @@ pub struct Histogram {
     pub sum: f64,
     /// The same in native buckets, where that was asked for.
     pub native: Option<NativeHistogram>,
-    /// Single ones among them.
-    pub exemplars: Vec<Exemplar>,
 }
 
 /// Counts in the buckets of Prometheus' native histograms.
@@ -72,17 +70,6 @@ pub struct NativeHistogram {
     pub zero_count: u64,
     /// The buckets that are not empty, by their index.
     pub buckets: Vec<(i32, u64)>,
-}
-
-/// One of those that were counted, with something that leads to it.
-#[derive(Clone, Debug)]
-pub struct Exemplar {
-    /// What leads to it.
-    pub labels: Vec<Pair<'static>>,
-    /// Its size.
-    pub value: f64,
-    /// When it was counted, in seconds since 1970.
-    pub time: f64,
 }
 
 /// The value of a metric, of the kind of its family.
@@ -200,7 +187,6 @@ pub fn histogram<'a>(
             counts: counts.into(),
             sum,
             native: None,
-            exemplars: Vec::new(),
         }),
     }
 }
@@ -267,8 +253,32 @@ impl<'a> LabelSet<'a> {
         self.shared.pairs.iter().chain(&self.own)
     }
 
+    /// Writes them anew as the text formats do behind a name: in braces, or nothing at all.
+    pub fn write_behind_name(&self, text: &mut String) {
+        text.clear();
+        text.push('{');
+        self.push_to(text);
+        match text.len() {
+            1 => text.clear(),
+            _ => text.push('}'),
+        }
+    }
+
+    /// Writes anew what stands before a bucket's bound, up to its quotation mark.
+    pub fn write_before_bound(&self, text: &mut String, name: &str) {
+        text.clear();
+        text.push_str(name);
+        text.push_str("_bucket{");
+        let length = text.len();
+        self.push_to(text);
+        if text.len() > length {
+            text.push(',');
+        }
+        text.push_str("le=\"");
+    }
+
     /// Appends them as the text formats write them, without braces.
-    pub fn push_to(&self, text: &mut String) {
+    fn push_to(&self, text: &mut String) {
         text.push_str(&self.shared.text);
         if let Some(pair) = &self.own {
             if !self.shared.text.is_empty() {

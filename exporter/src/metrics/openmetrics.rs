@@ -1,6 +1,6 @@
 //! OpenMetrics 1.0.0, as text.
 
-use super::model::{Exemplar, Family, Kind, Value, push_escaped, push_number, push_pair};
+use super::model::{Family, Kind, Value, push_escaped, push_number};
 
 /// The version that is spoken.
 pub const VERSION: &str = "1.0.0";
@@ -44,13 +44,7 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
     // What stands behind the name, and before a bucket's bound.
     let (mut labels, mut bucket) = (String::new(), String::new());
     for metric in &family.metrics {
-        labels.clear();
-        labels.push('{');
-        metric.labels.push_to(&mut labels);
-        match labels.len() {
-            1 => labels.clear(),
-            _ => labels.push('}'),
-        }
+        metric.labels.write_behind_name(&mut labels);
         let mut sample = |suffix: &str, value: f64| {
             text.push_str(name);
             text.push_str(suffix);
@@ -69,46 +63,17 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
             Value::Histogram(histogram) => {
                 sample("_count", histogram.count() as f64);
                 sample("_sum", histogram.sum);
-                bucket.clear();
-                bucket.push_str(name);
-                bucket.push_str("_bucket{");
-                let length = bucket.len();
-                metric.labels.push_to(&mut bucket);
-                if bucket.len() > length {
-                    bucket.push(',');
-                }
-                bucket.push_str("le=\"");
-                let mut below = f64::NEG_INFINITY;
-                for (bound, text_of_bound, count) in histogram.cumulative() {
+                metric.labels.write_before_bound(&mut bucket, name);
+                for (_, bound, count) in histogram.cumulative() {
                     text.push_str(&bucket);
-                    text.push_str(text_of_bound);
+                    text.push_str(bound);
                     text.push_str("\"} ");
                     text.push_str(itoa::Buffer::new().format(count));
-                    let mut exemplars = histogram.exemplars.iter();
-                    if let Some(exemplar) = exemplars.find(|exemplar| exemplar.value > below && exemplar.value <= bound)
-                    {
-                        push_exemplar(text, exemplar);
-                    }
                     text.push('\n');
-                    below = bound;
                 }
             }
         }
     }
-}
-
-fn push_exemplar(text: &mut String, exemplar: &Exemplar) {
-    text.push_str(" # {");
-    for (number, pair) in exemplar.labels.iter().enumerate() {
-        if number > 0 {
-            text.push(',');
-        }
-        push_pair(text, pair);
-    }
-    text.push_str("} ");
-    push_number(text, exemplar.value);
-    text.push(' ');
-    push_number(text, exemplar.time);
 }
 
 /// The unit that a name ends in; empty if in none.
@@ -125,14 +90,7 @@ mod tests {
     #[test]
     fn the_format_is_as_specified() {
         let shared = LabelSet::from(vec![pair("a", "b\"")]);
-        let mut with_exemplar = histogram(shared.clone(), &Bounds::new([0.5, 1.0]), [1, 1, 1], 2.5);
-        if let Value::Histogram(histogram) = &mut with_exemplar.value {
-            histogram.exemplars.push(Exemplar {
-                labels: vec![pair("trace_id", "0af7651916cd43dd8448eb211c80319c")],
-                value: 0.75,
-                time: 1_700_000_000.25,
-            });
-        }
+        let durations = histogram(shared.clone(), &Bounds::new([0.5, 1.0]), [1, 1, 1], 2.5);
         let families = [
             family(
                 "c_seconds_total",
@@ -141,7 +99,7 @@ mod tests {
                 vec![counter(vec![], 1.5)],
             ),
             family("g", Kind::Gauge, "G", vec![gauge(shared.clone(), 2.0)]),
-            family("h_seconds", Kind::Histogram, "H", vec![with_exemplar]),
+            family("h_seconds", Kind::Histogram, "H", vec![durations]),
             family("s_bytes", Kind::Summary, "S", vec![summary(shared, 2, 3)]),
         ];
         assert_eq!(
@@ -151,7 +109,7 @@ mod tests {
              # TYPE h_seconds histogram\n# UNIT h_seconds seconds\n# HELP h_seconds H\n\
              h_seconds_count{a=\"b\\\"\"} 3\nh_seconds_sum{a=\"b\\\"\"} 2.5\n\
              h_seconds_bucket{a=\"b\\\"\",le=\"0.5\"} 1\n\
-             h_seconds_bucket{a=\"b\\\"\",le=\"1.0\"} 2 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\"} 0.75 1700000000.25\n\
+             h_seconds_bucket{a=\"b\\\"\",le=\"1.0\"} 2\n\
              h_seconds_bucket{a=\"b\\\"\",le=\"+Inf\"} 3\n\
              # TYPE s_bytes summary\n# UNIT s_bytes bytes\n# HELP s_bytes S\ns_bytes_count{a=\"b\\\"\"} 2\ns_bytes_sum{a=\"b\\\"\"} 3\n\
              # EOF\n"

@@ -4,7 +4,7 @@
 
 use prost::Message;
 
-use super::model::{self, Exemplar, Family, Kind, Value};
+use super::model::{self, Family, Kind, Value};
 
 /// The message that each family is.
 pub const MESSAGE: &str = "io.prometheus.client.MetricFamily";
@@ -81,18 +81,14 @@ struct HistogramMessage {
     positive_span: Vec<SpanMessage>,
     #[prost(sint64, repeated, packed = "false", tag = "13")]
     positive_delta: Vec<i64>,
-    #[prost(message, repeated, tag = "16")]
-    exemplar: Vec<ExemplarMessage>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, Copy, PartialEq, Message)]
 struct BucketMessage {
     #[prost(uint64, optional, tag = "1")]
     cumulative_count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     upper_bound: Option<f64>,
-    #[prost(message, optional, tag = "3")]
-    exemplar: Option<ExemplarMessage>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -101,25 +97,6 @@ struct SpanMessage {
     offset: Option<i32>,
     #[prost(uint32, optional, tag = "2")]
     length: Option<u32>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ExemplarMessage {
-    #[prost(message, repeated, tag = "1")]
-    label: Vec<LabelMessage>,
-    #[prost(double, optional, tag = "2")]
-    value: Option<f64>,
-    #[prost(message, optional, tag = "3")]
-    timestamp: Option<TimeMessage>,
-}
-
-/// A `google.protobuf.Timestamp`.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct TimeMessage {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
 }
 
 /// Writes the families.
@@ -183,16 +160,9 @@ fn metric_of(kind: Kind, metric: &model::Metric<'_>) -> MetricMessage {
 }
 
 fn histogram_of(histogram: &model::Histogram) -> HistogramMessage {
-    let mut below = f64::NEG_INFINITY;
-    let bucket = histogram.cumulative().map(|(bound, _, count)| {
-        let mut exemplars = histogram.exemplars.iter();
-        let exemplar = exemplars.find(|exemplar| exemplar.value > below && exemplar.value <= bound);
-        below = bound;
-        BucketMessage {
-            cumulative_count: Some(count),
-            upper_bound: Some(bound),
-            exemplar: exemplar.map(exemplar_of),
-        }
+    let bucket = histogram.cumulative().map(|(bound, _, count)| BucketMessage {
+        cumulative_count: Some(count),
+        upper_bound: Some(bound),
     });
     let mut message = HistogramMessage {
         count: Some(histogram.count()),
@@ -214,7 +184,6 @@ fn histogram_of(histogram: &model::Histogram) -> HistogramMessage {
                 length: Some(0),
             }];
         }
-        message.exemplar = histogram.exemplars.iter().map(exemplar_of).collect();
     }
     message
 }
@@ -238,18 +207,6 @@ fn spans(buckets: &[(i32, u64)]) -> (Vec<SpanMessage>, Vec<i64>) {
         previous = count;
     }
     (spans, deltas)
-}
-
-fn exemplar_of(exemplar: &Exemplar) -> ExemplarMessage {
-    let seconds = exemplar.time.floor();
-    ExemplarMessage {
-        label: exemplar.labels.iter().map(label).collect(),
-        value: Some(exemplar.value),
-        timestamp: Some(TimeMessage {
-            seconds: seconds as i64,
-            nanos: ((exemplar.time - seconds) * 1e9) as i32,
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -33,13 +33,7 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
     // What stands behind the name, and before a bucket's bound.
     let (mut labels, mut bucket) = (String::new(), String::new());
     for metric in &family.metrics {
-        labels.clear();
-        labels.push('{');
-        metric.labels.push_to(&mut labels);
-        match labels.len() {
-            1 => labels.clear(),
-            _ => labels.push('}'),
-        }
+        metric.labels.write_behind_name(&mut labels);
         match &metric.value {
             Value::Number(number) => push_sample(text, name, "", &labels, *number),
             Value::Summary { count, sum } => {
@@ -47,15 +41,7 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
                 push_count(text, name, "_count", &labels, *count);
             }
             Value::Histogram(histogram) => {
-                bucket.clear();
-                bucket.push_str(name);
-                bucket.push_str("_bucket{");
-                let length = bucket.len();
-                metric.labels.push_to(&mut bucket);
-                if bucket.len() > length {
-                    bucket.push(',');
-                }
-                bucket.push_str("le=\"");
+                metric.labels.write_before_bound(&mut bucket, name);
                 for (_, bound, count) in histogram.cumulative() {
                     text.push_str(&bucket);
                     text.push_str(bound);

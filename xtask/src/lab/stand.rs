@@ -1,22 +1,18 @@
 //! What the lab starts: three instances of the store on one database, nginx before them, Vigie, and Prometheus.
 
 use super::files;
-use crate::paths;
 use crate::setup::{Monitoring, Tools};
+use crate::{paths, port};
 use anyhow::{Context as _, Result, ensure};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 use std::{fs, iter};
-use testkit::{Prometheus, Request, Server, TempDir, Vigie, free_port, nginx_with, store, vigie};
+use testkit::{Prometheus, Server, TempDir, Vigie, free_port, nginx_with, servers, vigie};
 
 /// How many instances there are at the beginning.
 pub const INSTANCES: usize = 3;
 /// Enough for what this load asks of nginx, as on a machine of two CPUs.
 const NGINX_WORKERS: usize = 2;
-/// How many ports are tried for nginx.
-const PORTS: u16 = 100;
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a stand is made of.
@@ -79,7 +75,7 @@ struct Maker {
 impl Stand {
     /// Starts everything, and waits until each part is ready.
     pub fn start(plan: &Plan<'_>) -> Result<Self> {
-        let port = balancer_port(plan.port)?;
+        let port = port::choose(plan.port, files::BALANCER)?;
         let maker = Maker {
             python: plan.tools.python.clone(),
             store: paths::root()?.join("demo"),
@@ -87,9 +83,10 @@ impl Stand {
         };
         let ports: Vec<u16> = iter::repeat_with(free_port).take(INSTANCES).collect::<Result<_>>()?;
         // All begin at once, and then are waited for: an interpreter takes its time.
-        let servers: Vec<Server> = ports.iter().map(|port| maker.begin(*port)).collect::<Result<_>>()?;
-        let instances = ports.iter().zip(servers).enumerate().map(|(index, (port, server))| {
-            wait_ready(&server).with_context(|| format!("cannot start instance {} of the store", index + 1))?;
+        let started: Vec<Server> = ports.iter().map(|port| maker.begin(*port)).collect::<Result<_>>()?;
+        let instances = ports.iter().zip(started).enumerate().map(|(index, (port, server))| {
+            servers::wait_for_store(&server)
+                .with_context(|| format!("cannot start instance {} of the store", index + 1))?;
             Ok(Instance {
                 name: format!("store-{}", index + 1),
                 port: *port,
@@ -144,7 +141,7 @@ impl Stand {
         let instance = self.instances.get_mut(index).context("there is no such instance")?;
         ensure!(instance.server.is_none(), "{} runs", instance.name);
         let server = self.maker.begin(instance.port)?;
-        wait_ready(&server).with_context(|| format!("cannot start {} again", instance.name))?;
+        servers::wait_for_store(&server).with_context(|| format!("cannot start {} again", instance.name))?;
         instance.server = Some(server);
         Ok(())
     }
@@ -173,35 +170,9 @@ impl Stand {
 
 impl Maker {
     fn begin(&self, port: u16) -> Result<Server> {
-        let mut command = Command::new(&self.python);
-        command
-            .args([
-                "-m",
-                "uvicorn",
-                "store.main:app",
-                "--host",
-                "127.0.0.1",
-                "--no-access-log",
-            ])
-            .args(["--port", &port.to_string()])
-            .current_dir(&self.store)
-            .env(
-                "DATABASE_URL",
-                format!("sqlite:///{}", self.database.path().join("store.db").display()),
-            )
-            .env("STORE_TOKEN", store::TOKEN)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("PYTHONUNBUFFERED", "1");
+        let command = servers::store_command(&self.python, &self.store, self.database.path(), port);
         Server::start(command, TempDir::new()?, port)
     }
-}
-
-fn wait_ready(server: &Server) -> Result<()> {
-    let health = Request::get("/sante").header("connection", "close");
-    server.wait_for(READY_TIMEOUT, || {
-        let answer = server.connect().ok()?.send(&health).ok()?;
-        (answer.status == 200).then_some(())
-    })
 }
 
 fn start_prometheus(plan: &Plan<'_>, config: &str) -> Result<Prometheus> {
@@ -212,41 +183,4 @@ fn start_prometheus(plan: &Plan<'_>, config: &str) -> Result<Prometheus> {
         dir.write(&format!("rules/{}", name.to_string_lossy()), &text)?;
     }
     Prometheus::start(&plan.monitoring.prometheus(), dir, config, &[])
-}
-
-fn balancer_port(asked: Option<u16>) -> Result<u16> {
-    let is_free = |port: &u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
-    match asked {
-        Some(port) => {
-            ensure!(
-                is_free(&port),
-                "cannot listen on port {port}: is another program there?"
-            );
-            Ok(port)
-        }
-        None => (files::BALANCER..files::BALANCER + PORTS)
-            .find(is_free)
-            .with_context(|| {
-                let last = files::BALANCER + PORTS - 1;
-                format!(
-                    "no port from {} to {last} is free: give one with --port",
-                    files::BALANCER
-                )
-            }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_that_is_taken_is_refused_or_passed_over() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let error = balancer_port(Some(port)).unwrap_err().to_string();
-        assert!(error.contains(&format!("port {port}")), "{error}");
-        let _default = TcpListener::bind((Ipv4Addr::LOCALHOST, files::BALANCER));
-        assert_ne!(balancer_port(None).unwrap(), files::BALANCER);
-    }
 }
