@@ -2,7 +2,7 @@
 
 use vigie_ebpf::{
     attribution::Reason,
-    native::{NATIVE_BUCKETS, native_place},
+    native::native_place,
     phases::Phases,
     types::{
         Connection, Finished, Lost, PHASE_BOUNDS, PHASE_BOUNDS_NS, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER,
@@ -116,9 +116,9 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
             note_waits(key, &finished.phases);
         }
         // SAFETY: the pointer is to this CPU's part of the entry.
-        note_native(unsafe { (*value).native }, finished.phases.duration());
-        // SAFETY: the same.
         unsafe { (*value).count(bounds, &finished) };
+        // SAFETY: the same.
+        vigie_note_native(connection, unsafe { (*value).native });
     } else {
         report(request, &key, &finished);
     }
@@ -126,19 +126,19 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     trace::note(request, &key, &finished)
 }
 
-/// Counts a request in the native histogram of its series: before the request itself, as the waits. So whoever reads the
-/// requests first finds as many here, or more.
-#[inline(always)]
-fn note_native(place: u64, duration: u64) {
-    if let Some(counts) = NATIVE.get_ptr_mut(place as u32) {
-        // SAFETY: a place is below the array's length. The mask is for the verifier.
+/// Counts a request in the native histogram of its series. A function of its own: it is verified once, and not for each bucket
+/// that the request may be in, and takes no room in its caller's frame, of which there is none left before Linux 6.12.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_note_native(connection: *const Connection, place: u64) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    if let (Some(connection), Some(counts)) = (unsafe { connection.as_ref() }, NATIVE.get_ptr_mut(place as u32)) {
+        // SAFETY: a place is below the array's length.
         unsafe {
-            add(
-                counts.cast::<u64>().add(native_place(duration) & (NATIVE_BUCKETS - 1)),
-                1,
-            )
-        };
+            add(counts.cast::<u64>().add(native_place(connection.phases.duration())), 1);
+        }
     }
+    0
 }
 
 /// Counts the waits of a request that are above the first bound: before the request itself, so that what user space reads

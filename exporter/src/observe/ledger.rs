@@ -515,7 +515,7 @@ impl Ledger {
     }
 
     /// How long the requests of each route have waited, of which so many are answered.
-    /// The native histograms. They are read after the requests themselves, and so may have some more.
+    /// The native histograms. They are read after the requests themselves, and so may differ by what was counted meanwhile.
     fn native(&self) -> BTreeMap<Labels, Native> {
         let mut all = BTreeMap::<Labels, Native>::new();
         let mut add = |labels, counts: &Native| {
