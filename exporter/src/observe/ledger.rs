@@ -518,12 +518,18 @@ impl Ledger {
     /// The native histograms. They are read after the requests themselves, and so may differ by what was counted meanwhile.
     fn native(&self) -> BTreeMap<Labels, Native> {
         let mut all = BTreeMap::<Labels, Native>::new();
+        // Several series can have the same labels, as `other`. Where one of them has none, there is none: half of the requests would be wrong.
+        let mut partial = Vec::new();
         let mut add = |labels, counts: &Native| {
             let sum = all.entry(labels).or_insert([0; NATIVE_BUCKETS]);
             sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         };
         for (key, counted) in &self.counted {
-            if key.status == STATUS_ABORTED || counted.native == 0 {
+            if key.status == STATUS_ABORTED {
+                continue;
+            }
+            if counted.native == 0 {
+                partial.extend([NONE, self.routes.handler(key.route)].map(|handler| self.labels(key, handler)));
                 continue;
             }
             let Some(mut counts) = self.books.native.get(counted.native) else {
@@ -543,6 +549,9 @@ impl Ledger {
                 }
             }
             add(self.labels(key, self.routes.handler(key.route)), &counts);
+        }
+        for labels in partial {
+            all.remove(&labels);
         }
         all
     }
