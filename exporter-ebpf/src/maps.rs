@@ -49,7 +49,7 @@ pub static LATENCY_BOUNDS: Array<[u64; BOUNDS], 1> = Array::new();
 
 /// The requests. Only user space makes entries.
 #[btf_map]
-pub static SERIES: PerCpuHashMap<SeriesKey, SeriesValue, 65_536, BPF_F_NO_PREALLOC> = PerCpuHashMap::new();
+pub static SERIES: PerCpuHashMap<SeriesKey, SeriesValue, 32_768, BPF_F_NO_PREALLOC> = PerCpuHashMap::new();
 
 /// The native histograms. User space counts in it, too.
 #[btf_map]

@@ -1,5 +1,6 @@
 //! The kernel side: where the members of its structures are, loading and attaching the programs, reading their maps.
 
+mod batches;
 pub mod books;
 pub mod btf;
 pub mod load;

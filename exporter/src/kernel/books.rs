@@ -4,9 +4,9 @@ mod usage;
 
 use std::{collections, io::Read as _, os::fd::AsFd as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf},
     programs::Iter,
     util::nr_cpus,
@@ -18,6 +18,7 @@ use vigie_ebpf::{
 };
 
 use super::{
+    batches::Batches,
     load::{Probe, Role, padded_bounds},
     missed::missed,
     native_counts::NativeCounts,
@@ -33,7 +34,9 @@ pub struct Books {
     /// The native histograms.
     pub native: NativeCounts,
     series: PerCpuHashMap<MapData, SeriesKey, SeriesValue>,
+    all_series: Batches<SeriesKey, SeriesValue>,
     waits: HashMap<MapData, SeriesKey, Waits>,
+    all_waits: Batches<SeriesKey, Waits>,
     in_flight: PerCpuArray<MapData, u64>,
     exchanged: PerCpuArray<MapData, Exchanged>,
     unattributed: PerCpuArray<MapData, u64>,
@@ -63,6 +66,13 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
 /// If the object has none.
 pub fn events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
     Ok(RingBuf::try_from(take(ebpf, "EVENTS")?)?)
+}
+
+fn batches<K: Pod, V: Pod>(map: &Map, values: usize) -> Result<Batches<K, V>> {
+    let (Map::HashMap(data) | Map::PerCpuHashMap(data)) = map else {
+        bail!("a map is not a hash map");
+    };
+    Ok(Batches::new(data, values)?)
 }
 
 /// The key of what is kept for a route whatever the status is.
@@ -100,11 +110,15 @@ impl Books {
             None => None,
             Some(probe) => Some((take(&mut ebpf, "RUNNABLE")?.try_into()?, probe.program())),
         };
+        let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
+        let (series, waits) = (take(&mut ebpf, "SERIES")?, take(&mut ebpf, "WAITS")?);
         Ok(Self {
             processes: ProcessTable::new(take(&mut ebpf, "PROCESSES")?, ProcessTable::blocks(pid_max))?,
             native: NativeCounts::new(take(&mut ebpf, "NATIVE")?)?,
-            series: take(&mut ebpf, "SERIES")?.try_into()?,
-            waits: take(&mut ebpf, "WAITS")?.try_into()?,
+            all_series: batches(&series, cpus)?,
+            series: series.try_into()?,
+            all_waits: batches(&waits, 1)?,
+            waits: waits.try_into()?,
             in_flight: take(&mut ebpf, "IN_FLIGHT")?.try_into()?,
             exchanged: take(&mut ebpf, "EXCHANGED")?.try_into()?,
             unattributed: take(&mut ebpf, "UNATTRIBUTED")?.try_into()?,
@@ -116,7 +130,7 @@ impl Books {
             trouble: take(&mut ebpf, "TROUBLE")?.try_into()?,
             troubles: usage::troubles(probes),
             runnable,
-            cpus: nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?,
+            cpus,
             ebpf,
         })
     }
@@ -141,16 +155,17 @@ impl Books {
         is_made(self.series.insert(key, zero, BPF_NOEXIST))
     }
 
-    /// How long the requests of a route have waited, as far as the kernel has counted it.
+    /// How long the requests of each route have waited, as far as the kernel has counted it.
     ///
     /// # Errors
     ///
     /// If the map cannot be read.
-    pub fn waits(&self, route: &SeriesKey) -> Result<Waits> {
-        match self.waits.get(route, 0) {
-            Err(MapError::KeyNotFound) => Ok(Waits::default()),
-            other => Ok(other?),
-        }
+    pub fn waits(&self) -> Result<foldhash::HashMap<SeriesKey, Waits>> {
+        let mut all = foldhash::HashMap::default();
+        self.all_waits.for_each(|route, waits| {
+            all.extend(waits.first().map(|waits| (*route, *waits)));
+        })?;
+        Ok(all)
     }
 
     /// How many requests of a service are in flight.
@@ -192,29 +207,15 @@ impl Books {
         Ok(sums)
     }
 
-    /// What the kernel has counted for a series, over all CPUs.
+    /// Adds what the kernel has counted for each series, over all CPUs, by whatever `add` does with it.
     ///
     /// # Errors
     ///
     /// If the map cannot be read.
-    pub fn series(&self, key: &SeriesKey) -> Result<SeriesValue> {
-        let mut sum = SeriesValue::default();
-        for value in self.series.get(key, 0)?.iter() {
-            let SeriesValue {
-                buckets,
-                phases,
-                request_bytes,
-                response_bytes,
-                native: _,
-            } = value;
-            for (total, count) in sum.buckets.iter_mut().zip(buckets) {
-                *total += count;
-            }
-            sum.phases.add(phases);
-            sum.request_bytes += request_bytes;
-            sum.response_bytes += response_bytes;
-        }
-        Ok(sum)
+    pub fn series(&self, mut add: impl FnMut(&SeriesKey, &SeriesValue)) -> Result<()> {
+        Ok(self
+            .all_series
+            .for_each(|key, values| values.iter().for_each(|value| add(key, value)))?)
     }
 
     /// Teaches the kernel the route of a path's shape.

@@ -68,15 +68,14 @@ impl Families {
     }
 
     fn requests<'a>(&self, routes: &[Route<'a>]) -> Vec<Family<'a>> {
-        let (mut total, mut duration) = (Vec::new(), Vec::new());
-        let (mut received, mut sent) = (Vec::new(), Vec::new());
+        let series = routes.iter().map(|route| route.answered.len()).sum();
+        let [mut total, mut duration, mut received, mut sent] = [(); 4].map(|()| Vec::with_capacity(series));
         for route in routes {
             for Answered { status, value, native } in &route.answered {
                 let labels = route.with_status(*status);
                 // The kernel side counts above the last bound wherever no bound is in use.
                 let (below, above) = value.buckets.split_at(self.used);
-                let mut counts = below.to_vec();
-                counts.push(above.iter().sum());
+                let counts: Vec<u64> = below.iter().copied().chain([above.iter().sum()]).collect();
                 let count = counts.iter().sum();
                 total.push(counter(labels.clone(), count as f64));
                 received.push(summary(labels.clone(), count, value.request_bytes));
@@ -202,8 +201,8 @@ fn aborted<'a>(routes: &[Route<'a>]) -> Family<'a> {
 fn services(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let (mut received, mut sent) = (Vec::new(), Vec::new());
     for (name, value) in &snapshot.exchanged {
-        received.push(counter(vec![pair("service", name)], value.received as f64));
-        sent.push(counter(vec![pair("service", name)], value.sent as f64));
+        received.push(counter(vec![pair("service", &**name)], value.received as f64));
+        sent.push(counter(vec![pair("service", &**name)], value.sent as f64));
     }
     let bounds = Bounds::new(WAIT_BOUNDS_NS.iter().map(|bound| *bound as f64 / NANOSECONDS));
     let (mut cpu, mut wait, mut switches) = (Vec::new(), Vec::new(), Vec::new());
@@ -215,7 +214,7 @@ fn services(snapshot: &Snapshot) -> Vec<Family<'_>> {
             involuntary,
             buckets,
         } = value;
-        let service = || pair("service", name);
+        let service = || pair("service", &**name);
         cpu.push(counter(vec![service()], *on_cpu as f64 / NANOSECONDS));
         let sum = *waited as f64 / NANOSECONDS;
         wait.push(histogram(vec![service()], &bounds, *buckets, sum));
@@ -277,16 +276,16 @@ mod tests {
     use crate::{
         metrics::model::Metric,
         observe::{
-            ledger::{Events, Labels},
+            ledger::{ByLabels, Events, Labels},
             usage::UsageSnapshot,
         },
     };
 
     fn labels(service: &str, handler: &str, status: u16) -> Labels {
         Labels {
-            service: service.to_owned(),
+            service: service.into(),
             port: 80,
-            handler: handler.to_owned(),
+            handler: handler.into(),
             method: "GET",
             status,
         }
@@ -309,12 +308,14 @@ mod tests {
         once.buckets[0] = 1;
         let keys = [("a", "/"), ("a", "/events"), ("b", "/events")];
         let snapshot = Snapshot {
-            requests: keys
-                .map(|(service, handler)| (labels(service, handler, 200), once))
-                .into(),
+            requests: ByLabels::new(
+                keys.map(|(service, handler)| (labels(service, handler, 200), once))
+                    .into(),
+                |_, _| unreachable!(),
+            ),
             long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
-            native: BTreeMap::new(),
-            waits: BTreeMap::new(),
+            native: ByLabels::default(),
+            waits: ByLabels::default(),
             in_flight: Vec::new(),
             exchanged: Vec::new(),
             unattributed: Vec::new(),

@@ -21,6 +21,9 @@ pub enum Kind {
     Histogram,
 }
 
+/// What a line of the text formats has beside the name and the labels, at the most: a suffix, a bound, and a number.
+const LINE: usize = 48;
+
 /// A label's name and its value.
 pub type Pair<'a> = (&'static str, Cow<'a, str>);
 
@@ -253,6 +256,15 @@ impl<'a> LabelSet<'a> {
         self.shared.pairs.iter().chain(&self.own)
     }
 
+    /// How many bytes they have in the text formats, without braces.
+    fn text_size(&self) -> usize {
+        let own = self
+            .own
+            .as_ref()
+            .map_or(0, |(name, value)| name.len() + value.len() + 4);
+        self.shared.text.len() + own
+    }
+
     /// Writes them anew as the text formats do behind a name: in braces, or nothing at all.
     pub fn write_behind_name(&self, text: &mut String) {
         text.clear();
@@ -286,6 +298,23 @@ impl<'a> LabelSet<'a> {
             }
             push_pair(text, pair);
         }
+    }
+}
+
+// === impl Family ===
+
+impl Family<'_> {
+    /// About how many bytes the text formats need for it, and rather too many: a text that grows is copied.
+    pub fn text_size(&self) -> usize {
+        let lines = |value: &Value| match value {
+            Value::Number(_) => 1,
+            Value::Summary { .. } => 2,
+            Value::Histogram(histogram) => histogram.counts.len() + 2,
+        };
+        let line = |labels: &LabelSet<'_>| self.name.len() + labels.text_size() + LINE;
+        let metrics = self.metrics.iter();
+        let metrics = metrics.map(|metric| lines(&metric.value) * line(&metric.labels));
+        2 * (self.name.len() + self.help.len() + LINE) + metrics.sum::<usize>()
     }
 }
 
@@ -346,6 +375,17 @@ impl Histogram {
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// Appends its buckets as the text formats write them. `before_bound` is what stands in each line up to the bound.
+    pub fn push_buckets(&self, text: &mut String, before_bound: &str) {
+        for (_, bound, count) in self.cumulative() {
+            text.push_str(before_bound);
+            text.push_str(bound);
+            text.push_str("\"} ");
+            text.push_str(itoa::Buffer::new().format(count));
+            text.push('\n');
+        }
     }
 
     /// Each bound, with how many are not above it.

@@ -12,7 +12,7 @@ const UNITS: [&str; 4] = ["seconds", "bytes", "ratio", "cores"];
 
 /// Writes the families.
 pub fn encode(families: &[Family<'_>]) -> String {
-    let mut text = String::with_capacity(1024 * 1024);
+    let mut text = String::with_capacity(families.iter().map(Family::text_size).sum());
     for family in families {
         encode_family(&mut text, family);
     }
@@ -64,13 +64,7 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
                 sample("_count", histogram.count() as f64);
                 sample("_sum", histogram.sum);
                 metric.labels.write_before_bound(&mut bucket, name);
-                for (_, bound, count) in histogram.cumulative() {
-                    text.push_str(&bucket);
-                    text.push_str(bound);
-                    text.push_str("\"} ");
-                    text.push_str(itoa::Buffer::new().format(count));
-                    text.push('\n');
-                }
+                histogram.push_buckets(text, &bucket);
             }
         }
     }

@@ -11,7 +11,8 @@ use crate::observe::ledger::{Labels, Snapshot};
 
 /// The families. They are of those requests that have durations, so that the phases of a route add up to these.
 pub fn families<'a>(routes: &[Route<'a>], snapshot: &'a Snapshot) -> Vec<Family<'a>> {
-    let (mut phases, mut queue, mut runqueue) = (Vec::new(), Vec::new(), Vec::new());
+    let mut phases = Vec::with_capacity(PHASE_NAMES.len() * routes.len());
+    let [mut queue, mut runqueue] = [(); 2].map(|()| Vec::with_capacity(routes.len()));
     let bounds = Bounds::new(PHASE_BOUNDS_NS.iter().map(|bound| *bound as f64 / NANOSECONDS));
     for route in routes {
         if route.answered.is_empty() || route.is_long_lived {
@@ -41,7 +42,7 @@ pub fn families<'a>(routes: &[Route<'a>], snapshot: &'a Snapshot) -> Vec<Family<
     let in_flight = snapshot
         .in_flight
         .iter()
-        .map(|(service, count)| gauge(vec![pair("service", service)], *count as f64))
+        .map(|(service, count)| gauge(vec![pair("service", &**service)], *count as f64))
         .collect();
     let unattributed = snapshot
         .unattributed

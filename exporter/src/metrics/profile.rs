@@ -71,7 +71,7 @@ fn is_aborted(labels: &Labels) -> bool {
 
 /// The values of `service` and `port`.
 fn place(labels: &Labels) -> [Cow<'_, str>; 2] {
-    [labels.service.as_str().into(), routes::port(labels.port).into()]
+    [(&*labels.service).into(), routes::port(labels.port).into()]
 }
 
 // === impl Latency ===

@@ -54,7 +54,7 @@ pub fn routes(snapshot: &Snapshot) -> Vec<Route<'_>> {
                 status => route.answered.push(Answered {
                     status,
                     value,
-                    native: snapshot.native.get(series),
+                    native: snapshot.native.get(series).map(|native| &**native),
                 }),
             }
         }
@@ -76,10 +76,10 @@ pub fn port(port: u16) -> String {
 impl<'a> Route<'a> {
     fn new(series: &'a Labels, is_long_lived: bool) -> Self {
         let pairs = vec![
-            pair("service", &series.service),
+            pair("service", &*series.service),
             pair("port", port(series.port)),
             pair("method", series.method),
-            pair("handler", &series.handler),
+            pair("handler", &*series.handler),
         ];
         Self {
             series,

@@ -9,7 +9,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Writes the families as text.
 pub fn encode(families: &[Family<'_>]) -> String {
-    let mut text = String::with_capacity(1024 * 1024);
+    let mut text = String::with_capacity(families.iter().map(Family::text_size).sum());
     for family in families {
         encode_family(&mut text, family);
     }
@@ -42,13 +42,7 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
             }
             Value::Histogram(histogram) => {
                 metric.labels.write_before_bound(&mut bucket, name);
-                for (_, bound, count) in histogram.cumulative() {
-                    text.push_str(&bucket);
-                    text.push_str(bound);
-                    text.push_str("\"} ");
-                    text.push_str(itoa::Buffer::new().format(count));
-                    text.push('\n');
-                }
+                histogram.push_buckets(text, &bucket);
                 push_sample(text, name, "_sum", &labels, histogram.sum);
                 push_count(text, name, "_count", &labels, histogram.count());
             }

@@ -3,29 +3,35 @@
 //! The kernel counts a request if it knows its series, and sends it here otherwise. Here it is counted, and its series is
 //! started in the kernel. So every request is counted once, by one of the two.
 
+mod by_labels;
 mod names;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    rc::Rc,
+};
 
 use anyhow::{Result, ensure};
 use aya::maps::{MapData, RingBuf};
+use foldhash::{HashMap, HashMapExt as _};
 use log::error;
 use vigie_ebpf::{
     attribution::REASON_NAMES,
     method,
-    native::{NATIVE_BUCKETS, Native},
+    native::Native,
     phases::Phases,
     request::PATH,
     types::{
-        Exchanged, Lost, NATIVES, PathEvent, ProcessEvent, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
-        SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
+        Exchanged, Lost, NATIVES, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent,
+        SERVICE_IGNORED, SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
     },
 };
 
+pub use self::by_labels::ByLabels;
 use super::{
     listeners::listeners,
     process::{children, run_the_same},
-    routes::{Lesson, NONE, Routes},
+    routes::{Lesson, Routes},
     services::Services,
     usage::{Usage, UsageSnapshot},
     waits::{self, Shown, WaitBuckets},
@@ -42,14 +48,14 @@ use crate::{
 const MAX_SERIES: usize = 20_000;
 
 /// The labels of a request series, in the order of the text format.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Labels {
     /// The service's name.
-    pub service: String,
+    pub service: Rc<str>,
     /// The local TCP port; 0 for a unix socket.
     pub port: u16,
     /// The route's template.
-    pub handler: String,
+    pub handler: Rc<str>,
     /// The method.
     pub method: &'static str,
     /// The status; 0 stands for an aborted request.
@@ -75,21 +81,21 @@ pub struct Events {
 #[derive(Debug)]
 pub struct Snapshot {
     /// Requests.
-    pub requests: BTreeMap<Labels, SeriesValue>,
+    pub requests: ByLabels<SeriesValue>,
     /// The same requests by duration, in native buckets, for as many series as there is room for. Empty if not asked for.
-    pub native: BTreeMap<Labels, Native>,
+    pub native: ByLabels<Box<Native>>,
     /// How long requests have waited, by route: the status is 0.
-    pub waits: BTreeMap<Labels, WaitBuckets>,
+    pub waits: ByLabels<WaitBuckets>,
     /// Requests in flight, by service name.
-    pub in_flight: Vec<(String, u64)>,
+    pub in_flight: Vec<(Rc<str>, u64)>,
     /// What services have exchanged with their clients, by service name.
-    pub exchanged: Vec<(String, Exchanged)>,
+    pub exchanged: Vec<(Rc<str>, Exchanged)>,
     /// Time that is not attributed, in nanoseconds, by reason.
     pub unattributed: Vec<(&'static str, u64)>,
     /// The handlers of each service, by its name, whose durations are not shown.
     pub long_lived: BTreeMap<String, BTreeSet<String>>,
     /// The scheduler's books, by service name.
-    pub sched: Vec<(String, SchedValue)>,
+    pub sched: Vec<(Rc<str>, SchedValue)>,
     /// What was lost, by reason.
     pub lost: Vec<(&'static str, u64)>,
     /// Events.
@@ -107,8 +113,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether the config says that these requests last as long as their clients like.
     pub fn is_long_lived(&self, labels: &Labels) -> bool {
-        let handlers = self.long_lived.get(&labels.service);
-        handlers.is_some_and(|handlers| handlers.contains(&labels.handler))
+        let handlers = self.long_lived.get(&*labels.service);
+        handlers.is_some_and(|handlers| handlers.contains(&*labels.handler))
     }
 }
 
@@ -160,7 +166,8 @@ impl Counted {
     }
 }
 
-fn add(sum: &mut SeriesValue, value: &SeriesValue) {
+/// Adds what was counted elsewhere.
+pub fn add(sum: &mut SeriesValue, value: &SeriesValue) {
     for (total, count) in sum.buckets.iter_mut().zip(value.buckets) {
         *total += count;
     }
@@ -430,14 +437,21 @@ impl Ledger {
     /// If the maps cannot be read.
     pub fn snapshot(&mut self, with_native: bool) -> Result<Snapshot> {
         self.drain();
-        let mut requests = BTreeMap::new();
+        let mut requests = Vec::with_capacity(self.counted.len());
         let mut answered = BTreeMap::<SeriesKey, u64>::new();
         let series = self.counted.len();
-        for (key, counted) in &self.counted {
-            let mut value = counted.value;
-            if counted.is_started {
-                add(&mut value, &self.books.series(key)?);
+        let mut values: HashMap<SeriesKey, SeriesValue> = self
+            .counted
+            .iter()
+            .map(|(key, counted)| (*key, counted.value))
+            .collect();
+        self.books.series(|key, value| {
+            if let Some(sum) = values.get_mut(key) {
+                add(sum, value);
             }
+        })?;
+        for (key, counted) in &self.counted {
+            let mut value = values.get(key).copied().unwrap_or_default();
             if key.status != STATUS_ABORTED {
                 *answered.entry(route_key(key)).or_default() += value.buckets.iter().sum::<u64>();
             }
@@ -449,35 +463,24 @@ impl Ledger {
                 }
             } else if let Some(shown) = self.shown_as_none.get(key) {
                 value = subtract(&value, shown);
-                add(
-                    requests
-                        .entry(self.labels(key, NONE))
-                        .or_insert_with(SeriesValue::default),
-                    shown,
-                );
+                requests.push((self.labels(key, ROUTE_NONE), *shown));
                 if value == SeriesValue::default() {
                     continue;
                 }
             }
-            let handler = self.routes.handler(key.route);
-            add(
-                requests
-                    .entry(self.labels(key, handler))
-                    .or_insert_with(SeriesValue::default),
-                &value,
-            );
+            requests.push((self.labels(key, key.route), value));
         }
         let native = match with_native {
             true => self.native(),
-            false => BTreeMap::new(),
+            false => ByLabels::default(),
         };
         let waits = self.waits_of(&answered)?;
         let mut sched = Vec::new();
         let (mut in_flight, mut exchanged) = (Vec::new(), Vec::new());
         for (number, service) in self.services.iter() {
-            in_flight.push((service.name.clone(), self.books.in_flight(number)?));
-            exchanged.push((service.name.clone(), self.books.exchanged(number)?));
-            sched.push((service.name.clone(), self.books.sched(number)?));
+            in_flight.push((Rc::clone(&service.name), self.books.in_flight(number)?));
+            exchanged.push((Rc::clone(&service.name), self.books.exchanged(number)?));
+            sched.push((Rc::clone(&service.name), self.books.sched(number)?));
         }
         let mut lost: Vec<_> = [
             ("ring_full", Lost::RingFull),
@@ -498,7 +501,7 @@ impl Ledger {
         let on_unix = on_unix.map(|key| key.service).collect();
         let usage = self.usage.collect(&self.books, &self.services, &on_unix, &self.cpus)?;
         Ok(Snapshot {
-            requests,
+            requests: ByLabels::new(requests, add),
             native,
             waits,
             in_flight,
@@ -514,29 +517,24 @@ impl Ledger {
         })
     }
 
-    /// How long the requests of each route have waited, of which so many are answered.
     /// The native histograms. They are read after the requests themselves, and so may differ by what was counted meanwhile.
-    fn native(&self) -> BTreeMap<Labels, Native> {
-        let mut all = BTreeMap::<Labels, Native>::new();
+    fn native(&self) -> ByLabels<Box<Native>> {
+        let mut all = Vec::new();
         // Several series can have the same labels, as `other`. Where one of them has none, there is none: half of the requests would be wrong.
-        let mut partial = Vec::new();
-        let mut add = |labels, counts: &Native| {
-            let sum = all.entry(labels).or_insert([0; NATIVE_BUCKETS]);
-            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        };
+        let mut partial = HashSet::new();
         for (key, counted) in &self.counted {
             if key.status == STATUS_ABORTED {
                 continue;
             }
             if counted.native == 0 {
-                partial.extend([NONE, self.routes.handler(key.route)].map(|handler| self.labels(key, handler)));
+                partial.extend([ROUTE_NONE, key.route].map(|route| self.labels(key, route)));
                 continue;
             }
             let Some(mut counts) = self.books.native.get(counted.native) else {
                 continue;
             };
             if let Some(shown) = self.native_as_none.get(key) {
-                add(self.labels(key, NONE), shown);
+                all.push((self.labels(key, ROUTE_NONE), shown.clone()));
                 if self.routes.is_pending(key.route) {
                     continue;
                 }
@@ -548,18 +546,20 @@ impl Ledger {
                     continue;
                 }
             }
-            add(self.labels(key, self.routes.handler(key.route)), &counts);
+            all.push((self.labels(key, key.route), counts));
         }
-        for labels in partial {
-            all.remove(&labels);
-        }
-        all
+        all.retain(|(labels, _)| !partial.contains(labels));
+        ByLabels::new(all, |sum, counts| {
+            sum.iter_mut().zip(counts.iter()).for_each(|(sum, count)| *sum += count);
+        })
     }
 
-    fn waits_of(&mut self, answered: &BTreeMap<SeriesKey, u64>) -> Result<BTreeMap<Labels, WaitBuckets>> {
-        let mut all = BTreeMap::<Labels, WaitBuckets>::new();
+    /// How long the requests of each route have waited, of which so many are answered.
+    fn waits_of(&mut self, answered: &BTreeMap<SeriesKey, u64>) -> Result<ByLabels<WaitBuckets>> {
+        let mut all = Vec::new();
+        let in_kernel = self.books.waits()?;
         for (route, requests) in answered {
-            let mut long = self.books.waits(route)?;
+            let mut long = in_kernel.get(route).copied().unwrap_or_default();
             if let Some(counted) = self.waits.get(route) {
                 waits::add(&mut long, counted);
             }
@@ -568,25 +568,25 @@ impl Ledger {
                 self.waits_as_none.insert(*route, buckets);
             } else if let Some(shown) = self.waits_as_none.get(route) {
                 buckets = buckets.without(shown);
-                all.entry(self.labels(route, NONE)).or_default().add(shown);
+                all.push((self.labels(route, ROUTE_NONE), *shown));
                 if buckets == WaitBuckets::default() {
                     continue;
                 }
             }
-            let handler = self.routes.handler(route.route);
-            all.entry(self.labels(route, handler)).or_default().add(&buckets);
+            all.push((self.labels(route, route.route), buckets));
         }
-        Ok(all)
+        Ok(ByLabels::new(all, WaitBuckets::add))
     }
 
-    fn labels(&self, key: &SeriesKey, handler: &str) -> Labels {
+    /// The labels of a series that is shown as one of this route.
+    fn labels(&self, key: &SeriesKey, route: u32) -> Labels {
         Labels {
             service: self
                 .services
                 .get(key.service)
-                .map_or_else(String::new, |service| service.name.clone()),
+                .map_or_else(|| Rc::from(""), |service| Rc::clone(&service.name)),
             port: key.port,
-            handler: handler.to_owned(),
+            handler: self.routes.handler(route),
             method: method::name(key.method),
             status: key.status,
         }

@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, HashSet},
     num::NonZeroUsize,
+    rc::Rc,
 };
 
 use lru::LruCache;
@@ -55,7 +56,7 @@ enum State {
 #[derive(Debug)]
 struct Route {
     service: u16,
-    handler: String,
+    handler: Rc<str>,
     state: State,
 }
 
@@ -92,7 +93,7 @@ impl Routes {
         // The numbers that have a meaning of their own come first: 0 is unknown.
         let reserved = ["", NONE, OTHER].map(|handler| Route {
             service: 0,
-            handler: handler.to_owned(),
+            handler: handler.into(),
             state: State::Named,
         });
         Self {
@@ -210,7 +211,7 @@ impl Routes {
         self.numbers.insert((service, handler.clone()), number);
         self.list.push(Route {
             service,
-            handler,
+            handler: handler.into(),
             state,
         });
         number
@@ -255,17 +256,14 @@ impl Routes {
     }
 
     /// The handler that a route is shown as.
-    pub fn handler(&self, route: u32) -> &str {
-        match self.list.get(route as usize) {
-            Some(Route {
-                state: State::Pending, ..
-            }) if !self.shows_not_found => NONE,
-            Some(Route {
-                state: State::Capped, ..
-            })
-            | None => OTHER,
-            Some(Route { handler, .. }) => handler,
-        }
+    pub fn handler(&self, route: u32) -> Rc<str> {
+        let shown = if self.is_pending(route) {
+            ROUTE_NONE
+        } else {
+            self.counted_as(route)
+        };
+        let route = self.list.get(shown as usize);
+        route.map_or_else(|| OTHER.into(), |route| Rc::clone(&route.handler))
     }
 
     /// The route of a path's shape, if it has one.
@@ -281,7 +279,7 @@ impl Routes {
         let routes = self.list.iter().enumerate().skip(ROUTE_UNKNOWN as usize + 1);
         routes.filter_map(|(number, route)| match route.state {
             State::Pending if !self.shows_not_found => None,
-            State::Pending | State::Named => Some((number, route.handler.as_str())),
+            State::Pending | State::Named => Some((number, &*route.handler)),
             State::Capped => Some((number, OTHER)),
         })
     }
@@ -317,7 +315,7 @@ mod tests {
         routes.seen(1, shape, path.as_bytes(), false, &[]);
         let (route, _) = routes.answered(1, shape, status);
         routes.note(route, status);
-        routes.handler(route).to_owned()
+        routes.handler(route).to_string()
     }
 
     #[test]
@@ -411,7 +409,7 @@ mod tests {
         let lesson = routes
             .seen(1, shape, b"/u/alice", false, &templates)
             .expect("taught at once");
-        assert_eq!(routes.handler(lesson.route), "/u/{name}");
+        assert_eq!(&*routes.handler(lesson.route), "/u/{name}");
         let other = routes.seen(1, vigie_ebpf::path::shape(b"/u/bob"), b"/u/bob", false, &templates);
         assert_eq!(other.map(|lesson| lesson.route), Some(lesson.route));
     }

@@ -1,6 +1,9 @@
 //! The services of this host: their numbers, names, ports, and which process belongs to which.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use vigie_ebpf::types::{SERVICE_UNKNOWN, SERVICES};
 
@@ -18,7 +21,7 @@ const REST: &str = "other";
 #[derive(Debug)]
 pub struct Service {
     /// Its name, a label value.
-    pub name: String,
+    pub name: Rc<str>,
     /// The rule of the config that named it.
     pub rule: Option<usize>,
 }
@@ -114,7 +117,10 @@ impl Services {
         };
         let number = u16::try_from(next).unwrap_or(SERVICE_UNKNOWN);
         self.numbers.insert(name.clone(), number);
-        self.list.push(Service { name, rule });
+        self.list.push(Service {
+            name: name.into(),
+            rule,
+        });
         number
     }
 
@@ -137,7 +143,7 @@ impl Services {
         let handlers = |service: &Service| {
             let rule = self.rules.get(service.rule?)?;
             let handlers = rule.long_lived.iter().map(|template| template.as_str().to_owned());
-            Some((service.name.clone(), handlers.collect()))
+            Some((service.name.to_string(), handlers.collect()))
         };
         self.list.iter().filter_map(handlers).collect()
     }
@@ -165,7 +171,7 @@ mod tests {
         let numbers: Vec<u16> = (0..300).map(|i| number(&format!("s{i}"))).collect();
         assert_eq!(numbers[252], 255);
         assert_eq!(numbers[299], 255);
-        assert_eq!(services.get(255).map(|service| service.name.as_str()), Some(REST));
+        assert_eq!(services.get(255).map(|service| &*service.name), Some(REST));
         assert_eq!(services.iter().count(), 255);
     }
 }

@@ -134,13 +134,15 @@ impl Usage {
         for (number, service) in services.iter() {
             numbers.push(number);
             snapshot.services.insert(
-                service.name.clone(),
+                service.name.to_string(),
                 ServiceUsage {
                     processes: by_service.get(&number).cloned().unwrap_or_default(),
                     cgroup: self.cgroups.usage(number),
                 },
             );
-            snapshot.trouble.insert(service.name.clone(), trouble(books, number)?);
+            snapshot
+                .trouble
+                .insert(service.name.to_string(), trouble(books, number)?);
         }
         self.cgroups.end();
         let nobody = trouble(books, SERVICE_UNKNOWN)?;
@@ -153,7 +155,7 @@ impl Usage {
         }
         for ((number, port), usage) in ports {
             if let Some(service) = services.get(number) {
-                snapshot.ports.insert((service.name.clone(), port), usage);
+                snapshot.ports.insert((service.name.to_string(), port), usage);
             }
         }
         let waits = books.waits_by_cpu(numbers.into_iter())?;

@@ -3,8 +3,7 @@
 //! What is not above the first bound is not counted as such: it is all the other requests. Two numbers that are read one
 //! after the other make it, so it is kept from going down.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use vigie_ebpf::types::{PHASE_BOUNDS, PHASE_BOUNDS_NS, SeriesKey, Waits, bucket};
 
 /// How many buckets there are: one for each bound, and one above the last.

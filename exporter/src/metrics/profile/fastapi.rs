@@ -25,7 +25,7 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
         }
         let [service, port] = place(labels);
         let method = || Cow::Borrowed(labels.method);
-        let handler = || Cow::Borrowed(labels.handler.as_str());
+        let handler = || Cow::Borrowed(&*labels.handler);
         let group = GROUPS[usize::from(labels.status / 100) % GROUPS.len()].into();
         total.add([service.clone(), port.clone(), method(), group, handler()], value);
         sizes.add([service.clone(), port.clone(), handler()], value);

@@ -46,7 +46,7 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
             false => OTHER_METHOD,
         };
         // A path that no route is known for has none.
-        let route = match labels.handler.as_str() {
+        let route = match &*labels.handler {
             NONE | OTHER => "",
             handler => handler,
         };

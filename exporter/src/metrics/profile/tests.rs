@@ -1,33 +1,38 @@
 use super::*;
-use crate::observe::{ledger::Events, usage::UsageSnapshot};
-use std::collections::BTreeSet;
+use crate::observe::{
+    ledger::{self, ByLabels, Events},
+    usage::UsageSnapshot,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use vigie_ebpf::phases::Phases;
 
 /// Requests of a service, each with the place of its bucket.
 fn snapshot(requests: &[(&str, &'static str, u16, usize)]) -> Snapshot {
-    let mut series = BTreeMap::<Labels, SeriesValue>::new();
-    for (handler, method, status, bucket) in requests {
+    let series = requests.iter().map(|(handler, method, status, bucket)| {
         let labels = Labels {
-            service: "shop".to_owned(),
+            service: "shop".into(),
             port: 80,
-            handler: (*handler).to_owned(),
+            handler: (*handler).into(),
             method,
             status: *status,
         };
-        let value = series.entry(labels).or_default();
-        value.buckets[*bucket] += 1;
-        value.phases.add(&Phases {
-            cpu: 1_000_000_000,
-            ..Phases::default()
-        });
-        value.request_bytes += 100;
-        value.response_bytes += 200;
-    }
+        let mut value = SeriesValue {
+            phases: Phases {
+                cpu: 1_000_000_000,
+                ..Phases::default()
+            },
+            request_bytes: 100,
+            response_bytes: 200,
+            ..SeriesValue::default()
+        };
+        value.buckets[*bucket] = 1;
+        (labels, value)
+    });
     Snapshot {
-        requests: series,
+        requests: ByLabels::new(series.collect(), ledger::add),
         long_lived: BTreeMap::from([("shop".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
-        native: BTreeMap::new(),
-        waits: BTreeMap::new(),
+        native: ByLabels::default(),
+        waits: ByLabels::default(),
         in_flight: Vec::new(),
         exchanged: Vec::new(),
         unattributed: Vec::new(),

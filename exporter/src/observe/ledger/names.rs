@@ -32,8 +32,8 @@ impl Ledger {
         let name = self
             .services
             .get(service)
-            .map_or_else(String::new, |service| service.name.clone());
-        Some((name, self.routes.handler(route).to_owned()))
+            .map_or_else(String::new, |service| service.name.to_string());
+        Some((name, self.routes.handler(route).to_string()))
     }
 
     /// The services.
