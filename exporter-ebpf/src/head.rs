@@ -25,6 +25,9 @@ pub struct Framing {
     pub chunked: u64,
     /// 1 if the client waits for leave to send the body: `Expect: 100-continue`.
     pub expects: u64,
+    /// Where in the buffer the value of `traceparent` is, if [`scan`] has come to one; 0: nowhere. It says nothing of the body, and
+    /// [`Reader`] does not look for it.
+    pub trace: u64,
 }
 
 // === impl Framing ===
@@ -38,8 +41,9 @@ impl Framing {
             has_length,
             chunked,
             expects,
+            trace,
         } = self;
-        for member in [length, has_length, chunked, expects] {
+        for member in [length, has_length, chunked, expects, trace] {
             // SAFETY: a reference is valid to write. The compiler does not put volatile writes together.
             unsafe { core::ptr::from_mut(member).write_volatile(0) };
         }
@@ -63,10 +67,12 @@ const TRANSFER_ENCODING: [u64; 3] = [
     u64::from_le_bytes(*b"g:\0\0\0\0\0\0"),
 ];
 const EXPECT: u64 = u64::from_le_bytes(*b"expect:\0");
+const TRACE_PARENT: [u64; 2] = [u64::from_le_bytes(*b"tracepar"), u64::from_le_bytes(*b"ent:\0\0\0\0")];
 /// How long the names are, with their colons.
 const CONTENT_LENGTH_BYTES: usize = 15;
 const TRANSFER_ENCODING_BYTES: usize = 18;
 const EXPECT_BYTES: usize = 7;
+const TRACE_PARENT_BYTES: usize = 12;
 /// `100-continue`, in two words that share four bytes.
 const CONTINUE: [u64; 2] = [u64::from_le_bytes(*b"100-cont"), u64::from_le_bytes(*b"continue")];
 /// Makes letters lower case: all eight bytes, or the first six, where the seventh is the colon.
@@ -91,6 +97,7 @@ pub fn scan<const WINDOW: usize>(
     length: usize,
 ) -> (usize, bool) {
     let (mut length_at, mut coding_at, mut expect_at) = (forget(buffer, 0), forget(buffer, 0), forget(buffer, 0));
+    let mut trace_at = forget(buffer, 0);
     let mut at = from;
     let mut line = from;
     let mut turns = 0;
@@ -125,6 +132,10 @@ pub fn scan<const WINDOW: usize>(
             {
                 coding_at = line + TRANSFER_ENCODING_BYTES;
             }
+        } else if start == TRACE_PARENT[0] {
+            if (word(buffer, line + 8) | LOWER) as u32 == TRACE_PARENT[1] as u32 {
+                trace_at = line + TRACE_PARENT_BYTES;
+            }
         } else if start & SEVEN == EXPECT {
             expect_at = line + EXPECT_BYTES;
         }
@@ -145,6 +156,9 @@ pub fn scan<const WINDOW: usize>(
         done = false;
     }
     let mut stop = forget(buffer, line);
+    if trace_at != 0 {
+        framing.trace = value_at(buffer, trace_at) as u64;
+    }
     if length_at != 0 {
         match number(buffer, length_at) {
             Some(number) => (framing.length, framing.has_length) = (number, 1),
@@ -175,13 +189,13 @@ fn earlier(one: usize, other: usize) -> usize {
 
 /// Where a field's value starts, if there is the usual space before it or none.
 #[inline(always)]
-fn value_at(buffer: &[u8; BUFFER], at: usize) -> usize {
+pub(crate) fn value_at(buffer: &[u8; BUFFER], at: usize) -> usize {
     at + (word(buffer, at) as u8 == b' ') as usize
 }
 
 /// Whether a line ends at `at`. A carriage return alone is part of the line.
 #[inline(always)]
-fn ends_line(buffer: &[u8; BUFFER], at: usize) -> bool {
+pub(crate) fn ends_line(buffer: &[u8; BUFFER], at: usize) -> bool {
     let text = word(buffer, at);
     text as u8 == b'\n' || text as u16 == u16::from_le_bytes(*b"\r\n")
 }
@@ -410,6 +424,7 @@ impl Reader {
     #[inline(always)]
     pub fn go_on(&mut self, framing: &Framing) {
         self.head.framing = *framing;
+        self.head.framing.trace = 0;
         self.state = LINE as u64;
     }
 
@@ -417,6 +432,14 @@ impl Reader {
     #[inline(always)]
     fn is_at_line(&self) -> bool {
         self.state == LINE as u64
+    }
+
+    /// What [`Framing::trace`] was since this was last asked.
+    #[inline(always)]
+    pub fn take_trace(&mut self) -> u64 {
+        let trace = self.head.framing.trace;
+        self.head.framing.trace = 0;
+        trace
     }
 
     /// What was read, after `Done`.
@@ -540,6 +563,15 @@ mod tests {
         (reader.step(), *reader.head(), end.map_or(message.len(), |end| end + 1))
     }
 
+    /// What a head says of its body.
+    fn of_body(head: &Head) -> Head {
+        let framing = Framing {
+            trace: 0,
+            ..head.framing
+        };
+        Head { framing, ..*head }
+    }
+
     /// As the kernel does it: what a system call brings is looked at again and again from where the last look ended.
     fn in_turns(message: &[u8], pieces: &[usize], behind: &[u8], mut reader: Reader) -> (Step, Head, usize) {
         let mut sizes = pieces.iter().cycle();
@@ -561,7 +593,7 @@ mod tests {
                 break;
             }
         }
-        (reader.step(), *reader.head(), at)
+        (reader.step(), of_body(reader.head()), at)
     }
 
     /// The fields of a head, of which some matter, and how its lines end.
@@ -572,6 +604,7 @@ mod tests {
             2 => "(Content-Length|content-length): ?[0-9]{1,10}",
             1 => "(Content-Length|content-length): ?[0-9x ]{1,20}",
             2 => "(Transfer-Encoding|TRANSFER-encoding): ?(chunked|gzip, chunked|gzip|Chunked )",
+            1 => "(Traceparent|traceparent): ?[0-9a-f-]{55}",
             2 => "(Expect|expect): ?(100-continue|100-Continue|  100-continue|200-ok)",
         ];
         let newline = prop_oneof![Just("\r\n"), Just("\n")];
@@ -602,11 +635,28 @@ mod tests {
                 has_length,
                 chunked,
                 expects,
+                trace: 0,
             };
             let (step, head, end) = by_bytes(text.as_bytes(), in_line());
             assert_eq!((step, head.framing, end), (Step::Done, framing, text.len()), "{text:?}");
             let turns = in_turns(text.as_bytes(), &[1000], b"x", in_line());
             assert_eq!(turns, (step, head, end), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_trace_parent_is_found() {
+        for (fields, place) in [
+            ("\r\ntraceparent: 00-1\r\n\r\n", 24),
+            ("\nTraceParent:00-1\nA: b\n\n", 22),
+            ("\r\nTraceparents: 00-1\r\ntracepar: 00\r\n\r\n", 0),
+            ("\r\ntraceparent: 00-1\r", 0),
+        ] {
+            let text = format!(" HTTP/1.1{fields}");
+            let mut framing = Framing::default();
+            scan::<LINES>(&buffer(text.as_bytes(), b"\n"), &mut framing, 0, text.len());
+            assert_eq!(framing.trace, place, "{text:?}");
+            assert!(place == 0 || text[place as usize..].starts_with("00-1"));
         }
     }
 
@@ -640,6 +690,7 @@ mod tests {
             }
             let (_, head, _) = by_bytes(text.as_bytes(), in_line());
             if done {
+                let framing = Framing { trace: 0, ..framing };
                 prop_assert_eq!((framing, stop), (head.framing, text.len()));
             } else {
                 let (step, rest, end) = by_bytes(&text.as_bytes()[stop..], reader);

@@ -13,6 +13,7 @@
 //!   for a CPU, and [`clock`]: when it got one.
 //! - [`trouble`]: what goes wrong on the way to a client.
 //! - [`native`]: the buckets of native histograms.
+//! - [`exemplar`]: requests whose traces can be looked up.
 //! - [`traced`]: single requests, for whoever asks to see them.
 //! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
 
@@ -24,6 +25,7 @@ pub mod attribution;
 pub mod bytes;
 pub mod chunked;
 pub mod clock;
+pub mod exemplar;
 pub mod head;
 pub mod method;
 pub mod native;

@@ -7,6 +7,8 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
+mod exemplars;
+#[cfg(target_arch = "bpf")]
 mod flight;
 #[cfg(target_arch = "bpf")]
 mod kernel;

@@ -8,6 +8,7 @@ use vigie_ebpf::{
     attribution::{Moment, REASONS, Reason},
     bytes::BUFFER,
     clock::Offset,
+    exemplar::{self, Exemplar, ExemplarKey},
     native::Native,
     timeline::Timeline,
     traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
@@ -54,6 +55,10 @@ pub static SERIES: PerCpuHashMap<SeriesKey, SeriesValue, 32_768, BPF_F_NO_PREALL
 /// The native histograms. User space counts in it, too.
 #[btf_map]
 pub static NATIVE: Array<Native, NATIVES, BPF_F_MMAPABLE> = Array::new();
+
+/// A request of each series and bucket whose trace can be looked up.
+#[btf_map]
+pub static EXEMPLARS: LruHashMap<ExemplarKey, Exemplar, { exemplar::EXEMPLARS }> = LruHashMap::new();
 
 /// How long the requests of a route have waited, where that is long. The key is that of its series with the status 0.
 /// Only user space makes entries, and one before any series of the route.

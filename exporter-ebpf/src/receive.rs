@@ -20,6 +20,7 @@ use vigie_ebpf::{
 };
 
 use crate::{
+    exemplars,
     flight::take_off,
     kernel::{busy, connection_or_adopt, first_read, forget_pieces, is_new, pieces, port, service},
     maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, exchanged, lost},
@@ -147,6 +148,7 @@ fn whole_request(sock: *const c_void, connection: &mut Connection, count: u64, f
     if vigie_meet_request(&mut connection.request, port, method, start) != 0 {
         vigie_find_route(&mut connection.request);
         trace::keep(sock, &mut connection.request);
+        exemplars::keep(connection, framing.trace);
         become_current(connection);
     } else {
         connection.stage = stage::OPAQUE;
@@ -227,6 +229,7 @@ fn take_in(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
     request.route = ROUTE_UNKNOWN;
     request.method = method;
     request.has_path = false;
+    request.has_exemplar = false;
     if request.service == SERVICE_UNKNOWN {
         meet(process, port, event::PROCESS);
     }
@@ -434,6 +437,10 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
     if connection.reading == reading::FIELDS {
         let taken = read_head(&mut pieces.fields, length, 0);
         add_bytes(connection, pieces, taken);
+        let trace = pieces.fields.take_trace();
+        if connection.put == connection.taken && !connection.is_dropped {
+            exemplars::keep(connection, trace);
+        }
         if pieces.fields.step() == Step::Done {
             let framing = pieces.fields.head().framing;
             expect_body(connection, pieces, &framing);
@@ -504,6 +511,7 @@ fn take_scanned(connection: &mut Connection, pieces: &mut Pieces, result: u64, p
             vigie_find_route(request);
             if is_current {
                 trace::hold_scanned(request);
+                exemplars::keep(connection, parsed.framing.trace);
             }
         }
         settle(connection, is_current);

@@ -12,6 +12,7 @@ use vigie_ebpf::{
 };
 
 use crate::{
+    exemplars::vigie_note_exemplar,
     flight::land,
     kernel::{service, set_service},
     maps::{EVENTS, LATENCY_BOUNDS, NATIVE, SERIES, SHAPES, WAITS, add, lost, unattributed},
@@ -111,6 +112,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
         method: request.method,
         reserved: 0,
     };
+    let mut place = 0;
     if let (Some(value), Some(bounds)) = (SERIES.get_ptr_mut(key), LATENCY_BOUNDS.get(0)) {
         if is_answered {
             note_waits(key, &finished.phases);
@@ -118,12 +120,17 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
         // SAFETY: the pointer is to this CPU's part of the entry.
         unsafe { (*value).count(bounds, &finished) };
         // SAFETY: the same.
-        vigie_note_native(connection, unsafe { (*value).native });
+        place = unsafe { (*value).native };
+        vigie_note_native(connection, place);
     } else {
         report(request, &key, &finished);
     }
-    // Last: user space finds out the route from what was reported.
-    trace::note(request, &key, &finished)
+    // Behind it: user space finds out the route from what was reported.
+    let turn = trace::note(request, &key, &finished);
+    if place != 0 && is_answered && request.has_exemplar {
+        vigie_note_exemplar(connection, place, end);
+    }
+    turn
 }
 
 /// Counts a request in the native histogram of its series. A function of its own: it is verified once, and not for each bucket

@@ -68,6 +68,7 @@ mod tests {
                 has_length: u64::from(length.is_some()),
                 chunked: u64::from(chunked),
                 expects: 0,
+                trace: 0,
             },
         }
     }

@@ -8,6 +8,7 @@ use crate::{
     attribution::Moment,
     bytes::unbranched,
     chunked::Chunks,
+    exemplar::Exemplar,
     head::{self, Framing, Head},
     path::Shape,
     phases::Phases,
@@ -87,7 +88,7 @@ pub struct SeriesKey {
 }
 
 /// How many series have a native histogram. The first place is nobody's.
-pub const NATIVES: usize = 2048;
+pub const NATIVES: usize = 2000;
 
 /// What is added up for one series, on one CPU.
 #[repr(C)]
@@ -327,8 +328,8 @@ pub struct Request {
     pub is_summed: bool,
     /// Whether its path is kept beside the connection, see [`crate::traced`].
     pub has_path: bool,
-    /// Zero.
-    pub reserved: u8,
+    /// Whether its `traceparent` is in [`Connection::exemplar`].
+    pub has_exemplar: bool,
     /// Who read it, and when.
     pub read: Read,
 }
@@ -344,6 +345,8 @@ pub struct Connection {
     pub arrivals: Arrivals,
     /// The request that is being answered.
     pub request: Request,
+    /// The `traceparent` that came with it.
+    pub exemplar: Exemplar,
     /// Where its time went, up to the first byte of its response.
     pub phases: Phases,
     /// How much of what is not attributed is for [`crate::attribution::Reason::Queue`], in nanoseconds.
@@ -610,7 +613,11 @@ mod pod {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{native::Native, timeline::Timeline};
+    use crate::{
+        exemplar::{EXEMPLARS, ExemplarKey},
+        native::Native,
+        timeline::Timeline,
+    };
 
     #[test]
     fn buckets_are_inclusive_above() {
@@ -664,12 +671,13 @@ mod tests {
         let processes = 2 * 4_194_304;
         let followed = FOLLOWED * (size_of::<ProcessSums>() + size_of::<Timeline>());
         let books = THREADS * size_of::<ThreadBooks>();
-        // The ring buffer, the taught shapes, the waits of the routes; the last two with what a hash map needs itself.
-        let rest = 1_048_576 + 16_384 * (16 + 8 + 64) + 1000 * (16 + size_of::<Waits>() + 64);
+        // The ring buffer, the taught shapes, the waits of the routes, the exemplars; the last three with what a hash map needs itself.
+        let exemplars = EXEMPLARS * (size_of::<ExemplarKey>() + size_of::<Exemplar>() + 64);
+        let rest = 1_048_576 + 16_384 * (16 + 8 + 64) + 1000 * (16 + size_of::<Waits>() + 64) + exemplars;
         let native = NATIVES * size_of::<Native>();
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (424, 4720));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (496, 4736));
     }
 }

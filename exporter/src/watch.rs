@@ -102,7 +102,9 @@ impl Watch {
     ///
     /// If the maps cannot be read.
     pub fn metrics(&self, profile: Profile, format: Format) -> Result<Vec<u8>> {
-        let snapshot = self.ledger()?.snapshot(format == Format::Protobuf)?;
+        let snapshot = self
+            .ledger()?
+            .snapshot(format == Format::Protobuf, format != Format::Text)?;
         let mut families = self.families.collect(&snapshot, profile);
         if let Ok(tracers) = self.tracers.lock() {
             families.extend(metrics::traces::families(&tracers.totals()));

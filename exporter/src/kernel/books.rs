@@ -13,6 +13,7 @@ use aya::{
 };
 use vigie_ebpf::{
     attribution::REASONS,
+    exemplar::{Exemplar, ExemplarKey},
     trouble::TROUBLES,
     types::{BOUNDS, Exchanged, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
 };
@@ -37,6 +38,7 @@ pub struct Books {
     all_series: Batches<SeriesKey, SeriesValue>,
     waits: HashMap<MapData, SeriesKey, Waits>,
     all_waits: Batches<SeriesKey, Waits>,
+    exemplars: Batches<ExemplarKey, Exemplar>,
     in_flight: PerCpuArray<MapData, u64>,
     exchanged: PerCpuArray<MapData, Exchanged>,
     unattributed: PerCpuArray<MapData, u64>,
@@ -69,7 +71,7 @@ pub fn events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
 }
 
 fn batches<K: Pod, V: Pod>(map: &Map, values: usize) -> Result<Batches<K, V>> {
-    let (Map::HashMap(data) | Map::PerCpuHashMap(data)) = map else {
+    let (Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuHashMap(data)) = map else {
         bail!("a map is not a hash map");
     };
     Ok(Batches::new(data, values)?)
@@ -119,6 +121,7 @@ impl Books {
             series: series.try_into()?,
             all_waits: batches(&waits, 1)?,
             waits: waits.try_into()?,
+            exemplars: batches(&take(&mut ebpf, "EXEMPLARS")?, 1)?,
             in_flight: take(&mut ebpf, "IN_FLIGHT")?.try_into()?,
             exchanged: take(&mut ebpf, "EXCHANGED")?.try_into()?,
             unattributed: take(&mut ebpf, "UNATTRIBUTED")?.try_into()?,
@@ -166,6 +169,17 @@ impl Books {
             all.extend(waits.first().map(|waits| (*route, *waits)));
         })?;
         Ok(all)
+    }
+
+    /// Shows the requests whose traces can be looked up.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn exemplars(&self, mut show: impl FnMut(&ExemplarKey, &Exemplar)) -> Result<()> {
+        Ok(self
+            .exemplars
+            .for_each(|key, exemplars| exemplars.iter().for_each(|exemplar| show(key, exemplar)))?)
     }
 
     /// How many requests of a service are in flight.

@@ -71,7 +71,13 @@ impl Families {
         let series = routes.iter().map(|route| route.answered.len()).sum();
         let [mut total, mut duration, mut received, mut sent] = [(); 4].map(|()| Vec::with_capacity(series));
         for route in routes {
-            for Answered { status, value, native } in &route.answered {
+            for Answered {
+                status,
+                value,
+                native,
+                exemplars,
+            } in &route.answered
+            {
                 let labels = route.with_status(*status);
                 // The kernel side counts above the last bound wherever no bound is in use.
                 let (below, above) = value.buckets.split_at(self.used);
@@ -83,8 +89,9 @@ impl Families {
                 if !route.is_long_lived {
                     let sum = value.phases.duration() as f64 / NANOSECONDS;
                     let mut metric = histogram(labels, &self.bounds, counts, sum);
-                    if let (Value::Histogram(histogram), Some(native)) = (&mut metric.value, native) {
-                        histogram.native = Some(NativeHistogram::new(native));
+                    if let Value::Histogram(histogram) = &mut metric.value {
+                        histogram.native = native.map(NativeHistogram::new);
+                        histogram.exemplars = exemplars.to_vec();
                     }
                     duration.push(metric);
                 }
@@ -315,6 +322,7 @@ mod tests {
             ),
             long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
             native: ByLabels::default(),
+            exemplars: ByLabels::default(),
             waits: ByLabels::default(),
             in_flight: Vec::new(),
             exchanged: Vec::new(),

@@ -8,6 +8,8 @@ use std::{borrow::Cow, rc::Rc};
 use prometheus::proto::{self, MetricType};
 use vigie_ebpf::native::{NATIVE_FIRST, NATIVE_SCHEMA, Native};
 
+use crate::observe::ledger::Example;
+
 /// What kind of metrics a family has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -60,6 +62,8 @@ pub struct Histogram {
     pub sum: f64,
     /// The same in native buckets, where that was asked for.
     pub native: Option<NativeHistogram>,
+    /// Some of what was counted, where that was asked for. The sizes are durations.
+    pub exemplars: Vec<Example>,
 }
 
 /// Counts in the buckets of Prometheus' native histograms.
@@ -190,6 +194,7 @@ pub fn histogram<'a>(
             counts: counts.into(),
             sum,
             native: None,
+            exemplars: Vec::new(),
         }),
     }
 }
@@ -377,15 +382,35 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// Appends its buckets as the text formats write them. `before_bound` is what stands in each line up to the bound.
-    pub fn push_buckets(&self, text: &mut String, before_bound: &str) {
-        for (_, bound, count) in self.cumulative() {
+    /// Appends its buckets as the text formats write them. `before_bound` is what stands in each line up to the bound, and
+    /// `end` appends what stands behind the count.
+    pub fn push_buckets(&self, text: &mut String, before_bound: &str, end: impl Fn(&mut String, f64)) {
+        for (bound, bound_text, count) in self.cumulative() {
             text.push_str(before_bound);
-            text.push_str(bound);
+            text.push_str(bound_text);
             text.push_str("\"} ");
             text.push_str(itoa::Buffer::new().format(count));
+            end(text, bound);
             text.push('\n');
         }
+    }
+
+    /// The last exemplar of the bucket with this upper bound.
+    pub fn exemplar(&self, bound: f64) -> Option<&Example> {
+        let (place, _) = self.bounds.iter().enumerate().find(|(_, (known, _))| *known >= bound)?;
+        // Where requests have become another series' they have left theirs.
+        if self.exemplars.is_empty() || self.counts.get(place)? == &0 {
+            return None;
+        }
+        let above = match place.checked_sub(1) {
+            Some(before) => self.bounds.bounds.get(before)?.0,
+            None => f64::NEG_INFINITY,
+        };
+        let inside = self
+            .exemplars
+            .iter()
+            .filter(|example| example.duration > above && example.duration <= bound);
+        inside.max_by(|a, b| a.end.total_cmp(&b.end))
     }
 
     /// Each bound, with how many are not above it.

@@ -1,6 +1,7 @@
 //! OpenMetrics 1.0.0, as text.
 
-use super::model::{Family, Kind, Value, push_escaped, push_number};
+use super::model::{Family, Kind, Value, pair, push_escaped, push_number, push_pair};
+use crate::observe::ledger::Example;
 
 /// The version that is spoken.
 pub const VERSION: &str = "1.0.0";
@@ -64,10 +65,32 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
                 sample("_count", histogram.count() as f64);
                 sample("_sum", histogram.sum);
                 metric.labels.write_before_bound(&mut bucket, name);
-                histogram.push_buckets(text, &bucket);
+                histogram.push_buckets(text, &bucket, |text, bound| {
+                    if let Some(example) = histogram.exemplar(bound) {
+                        push_exemplar(text, example);
+                    }
+                });
             }
         }
     }
+}
+
+/// Appends an exemplar. The names of its labels are those of OpenTelemetry.
+fn push_exemplar(text: &mut String, example: &Example) {
+    let Example {
+        duration,
+        end,
+        trace_id,
+        span_id,
+    } = example;
+    text.push_str(" # {");
+    push_pair(text, &pair("trace_id", trace_id));
+    text.push(',');
+    push_pair(text, &pair("span_id", span_id));
+    text.push_str("} ");
+    push_number(text, *duration);
+    text.push(' ');
+    push_number(text, *end);
 }
 
 /// The unit that a name ends in; empty if in none.

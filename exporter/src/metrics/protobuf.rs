@@ -5,6 +5,7 @@
 use prost::Message;
 
 use super::model::{self, Family, Kind, Value};
+use crate::observe::ledger::Example;
 
 /// The message that each family is.
 pub const MESSAGE: &str = "io.prometheus.client.MetricFamily";
@@ -83,12 +84,33 @@ struct HistogramMessage {
     positive_delta: Vec<i64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message)]
 struct BucketMessage {
     #[prost(uint64, optional, tag = "1")]
     cumulative_count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     upper_bound: Option<f64>,
+    #[prost(message, optional, tag = "3")]
+    exemplar: Option<ExemplarMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExemplarMessage {
+    #[prost(message, repeated, tag = "1")]
+    label: Vec<LabelMessage>,
+    #[prost(double, optional, tag = "2")]
+    value: Option<f64>,
+    #[prost(message, optional, tag = "3")]
+    timestamp: Option<TimestampMessage>,
+}
+
+/// `google.protobuf.Timestamp`.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct TimestampMessage {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -159,10 +181,23 @@ fn metric_of(kind: Kind, metric: &model::Metric<'_>) -> MetricMessage {
     message
 }
 
+fn exemplar(example: &Example) -> ExemplarMessage {
+    let labels = [("trace_id", &example.trace_id), ("span_id", &example.span_id)];
+    ExemplarMessage {
+        label: labels.map(|(name, value)| label(&model::pair(name, value))).into(),
+        value: Some(example.duration),
+        timestamp: Some(TimestampMessage {
+            seconds: example.end.floor() as i64,
+            nanos: (example.end.fract() * 1e9) as i32,
+        }),
+    }
+}
+
 fn histogram_of(histogram: &model::Histogram) -> HistogramMessage {
     let bucket = histogram.cumulative().map(|(bound, _, count)| BucketMessage {
         cumulative_count: Some(count),
         upper_bound: Some(bound),
+        exemplar: histogram.exemplar(bound).map(exemplar),
     });
     let mut message = HistogramMessage {
         count: Some(histogram.count()),

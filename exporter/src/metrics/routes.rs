@@ -9,7 +9,7 @@ use vigie_ebpf::{
 };
 
 use super::model::{LabelSet, pair};
-use crate::observe::ledger::{Labels, Snapshot};
+use crate::observe::ledger::{Example, Labels, Snapshot};
 
 /// All requests of one service, port, handler and method.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct Answered<'a> {
     pub value: &'a SeriesValue,
     /// The durations in native buckets, where that was asked for.
     pub native: Option<&'a Native>,
+    /// Some of the requests, where that was asked for.
+    pub exemplars: &'a [Example],
 }
 
 /// The texts of status codes, so that none is made for each series.
@@ -55,6 +57,7 @@ pub fn routes(snapshot: &Snapshot) -> Vec<Route<'_>> {
                     status,
                     value,
                     native: snapshot.native.get(series).map(|native| &**native),
+                    exemplars: snapshot.exemplars.get(series).map_or(&[], |examples| examples),
                 }),
             }
         }

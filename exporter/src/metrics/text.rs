@@ -42,7 +42,7 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
             }
             Value::Histogram(histogram) => {
                 metric.labels.write_before_bound(&mut bucket, name);
-                histogram.push_buckets(text, &bucket);
+                histogram.push_buckets(text, &bucket, |_, _| {});
                 push_sample(text, name, "_sum", &labels, histogram.sum);
                 push_count(text, name, "_count", &labels, histogram.count());
             }

@@ -4,6 +4,7 @@
 //! started in the kernel. So every request is counted once, by one of the two.
 
 mod by_labels;
+mod exemplars;
 mod names;
 
 use std::{
@@ -27,7 +28,7 @@ use vigie_ebpf::{
     },
 };
 
-pub use self::by_labels::ByLabels;
+pub use self::{by_labels::ByLabels, exemplars::Example};
 use super::{
     listeners::listeners,
     process::{children, run_the_same},
@@ -84,6 +85,8 @@ pub struct Snapshot {
     pub requests: ByLabels<SeriesValue>,
     /// The same requests by duration, in native buckets, for as many series as there is room for. Empty if not asked for.
     pub native: ByLabels<Box<Native>>,
+    /// Requests whose traces can be looked up. Empty if not asked for.
+    pub exemplars: ByLabels<Vec<Example>>,
     /// How long requests have waited, by route: the status is 0.
     pub waits: ByLabels<WaitBuckets>,
     /// Requests in flight, by service name.
@@ -430,12 +433,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Everything as it is now; native histograms only if asked for.
+    /// Everything as it is now; native histograms and exemplars only if asked for.
     ///
     /// # Errors
     ///
     /// If the maps cannot be read.
-    pub fn snapshot(&mut self, with_native: bool) -> Result<Snapshot> {
+    pub fn snapshot(&mut self, with_native: bool, with_exemplars: bool) -> Result<Snapshot> {
         self.drain();
         let mut requests = Vec::with_capacity(self.counted.len());
         let mut answered = BTreeMap::<SeriesKey, u64>::new();
@@ -474,6 +477,10 @@ impl Ledger {
             true => self.native(),
             false => ByLabels::default(),
         };
+        let exemplars = match with_exemplars {
+            true => self.exemplars()?,
+            false => ByLabels::default(),
+        };
         let waits = self.waits_of(&answered)?;
         let mut sched = Vec::new();
         let (mut in_flight, mut exchanged) = (Vec::new(), Vec::new());
@@ -503,6 +510,7 @@ impl Ledger {
         Ok(Snapshot {
             requests: ByLabels::new(requests, add),
             native,
+            exemplars,
             waits,
             in_flight,
             exchanged,

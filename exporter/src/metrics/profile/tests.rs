@@ -32,6 +32,7 @@ fn snapshot(requests: &[(&str, &'static str, u16, usize)]) -> Snapshot {
         requests: ByLabels::new(series.collect(), ledger::add),
         long_lived: BTreeMap::from([("shop".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
         native: ByLabels::default(),
+        exemplars: ByLabels::default(),
         waits: ByLabels::default(),
         in_flight: Vec::new(),
         exchanged: Vec::new(),

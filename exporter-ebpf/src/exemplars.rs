@@ -1,0 +1,55 @@
+//! Keeping exemplars: the `traceparent` of a request until it has ended, and then that of some request in each bucket.
+
+use vigie_ebpf::{
+    exemplar::{EXEMPLAR_AGE, Exemplar, ExemplarKey},
+    types::{BOUNDS, Connection, bucket},
+};
+
+use crate::maps::{EXEMPLARS, LATENCY_BOUNDS, buffer};
+
+/// Keeps the `traceparent` at `at` of the received bytes, if there is one: it is that of the connection's current request.
+#[inline(always)]
+pub fn keep(connection: &mut Connection, at: u64) {
+    if at != 0 {
+        vigie_keep_trace_parent(connection, at);
+    }
+}
+
+/// A function of its own for the verifier's sake, as those in `parsers.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_keep_trace_parent(connection: *mut Connection, at: u64) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    if let (Some(connection), Some(buffer)) = (unsafe { connection.as_mut() }, buffer(0)) {
+        // SAFETY: this CPU's element, which only the receiving programs use.
+        connection.request.has_exemplar = connection.exemplar.take(unsafe { &*buffer }, at as usize);
+    }
+    0
+}
+
+/// The current request of a connection has ended. It becomes the exemplar of its series, which has a place among the native
+/// histograms, and of its bucket, unless another has lately.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_note_exemplar(connection: *mut Connection, place: u64, end: u64) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    let (Some(connection), Some(bounds)) = (unsafe { connection.as_mut() }, LATENCY_BOUNDS.get(0)) else {
+        return 0;
+    };
+    let duration = connection.phases.duration();
+    let bounds: &[u64; BOUNDS] = bounds;
+    let key = ExemplarKey {
+        place: place as u32,
+        bucket: bucket(bounds, duration) as u32,
+    };
+    // SAFETY: one word of the map's value is read at once.
+    let last = unsafe { EXEMPLARS.get(key) }.map_or(0, |Exemplar { end, .. }| *end);
+    if last != 0 && end.wrapping_sub(last) < EXEMPLAR_AGE {
+        return 0;
+    }
+    connection.exemplar.end = end;
+    connection.exemplar.duration = duration;
+    // What cannot be kept is none.
+    let _ = EXEMPLARS.insert(key, &connection.exemplar, 0);
+    0
+}
