@@ -607,11 +607,16 @@ fn screenshots() {
             let size = std::fs::metadata(&file).unwrap().len();
             assert!(size < 200_000, "{name}: {size} bytes");
         };
-        take("desktop", 1200, 1060, "light");
-        take("dark", 1200, 1060, "dark");
+        take("desktop", 1200, 1130, "light");
+        take("dark", 1200, 1130, "dark");
         take("phone", 390, 1900, "light");
         stop.store(true, Ordering::Relaxed);
     });
+    assert_eq!(
+        browser.text("#services-idle"),
+        "",
+        "take the pictures again when this host serves nothing else"
+    );
     let names = browser.value("[...document.querySelectorAll('[data-service]')].map((row) => row.dataset.service)");
     for name in names.as_array().unwrap() {
         assert!(

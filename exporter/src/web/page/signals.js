@@ -135,7 +135,9 @@ class Signals {
       setText(tile.value, value);
       setText(tile.unit, unit);
       setAttribute(tile.node, "data-bad", isBad ? "yes" : null);
-      const text = [more].flat().filter(Boolean).join(" · ");
+      const parts = [more].flat().filter(Boolean);
+      // Lines end between facts, and not between a number and what it counts.
+      const text = parts.length > 1 ? parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · ") : parts.join("");
       if (keys.length) this.keys(tile, keys);
       else setText(tile.more, text);
       const columns = this.history.intervals.map((one) => this.values(tile, one));
