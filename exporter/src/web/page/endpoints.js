@@ -8,7 +8,8 @@ const classColumn = (digit, look) => ({
   label: `${digit}xx`,
   look,
   value: ({ work }) => ofClass(work, digit),
-  write: ({ work }) => whole(ofClass(work, digit)),
+  write: ({ work }) => tally(ofClass(work, digit)),
+  full: ({ work }) => whole(ofClass(work, digit)),
 });
 const quantileColumn = (name, q) => ({
   name,
@@ -18,13 +19,13 @@ const quantileColumn = (name, q) => ({
 });
 const ENDPOINT_COLUMNS = [
   { name: "handler", label: "Endpoint", isText: true, value: ({ route }) => `${route.handler} ${route.method} ${route.service} ${route.port}` },
-  { name: "requests", label: "Requests", value: ({ work }) => requests(work), write: ({ work }) => whole(requests(work)) },
+  { name: "requests", label: "Requests", value: ({ work }) => requests(work), write: ({ work }) => tally(requests(work)), full: ({ work }) => whole(requests(work)) },
   { name: "rate", label: "req/s", value: ({ rate }) => rate, write: ({ rate }) => count(rate) },
   classColumn(2, ""),
   classColumn(3, ""),
   classColumn(4, "warn"),
   classColumn(5, "bad"),
-  { name: "aborted", label: "Aborted", look: "bad", hint: "Closed before they were answered", value: ({ work }) => at(work, ABORTED), write: ({ work }) => whole(at(work, ABORTED)) },
+  { name: "aborted", label: "Aborted", look: "bad", hint: "Closed before they were answered", value: ({ work }) => at(work, ABORTED), write: ({ work }) => tally(at(work, ABORTED)), full: ({ work }) => whole(at(work, ABORTED)) },
   quantileColumn("p50", 0.5),
   quantileColumn("p95", 0.95),
   quantileColumn("p99", 0.99),
@@ -126,6 +127,8 @@ class Endpoints {
       const cell = made.cells.get(column.name);
       const text = column.write({ work, rate });
       setText(cell, text);
+      const full = column.full?.({ work }) ?? text;
+      setAttribute(cell, "title", full === text ? null : full);
       setAttribute(cell, "class", text === "0" || text === NOTHING ? "zero" : column.look || null);
     }
     setBar(made.bar, work);

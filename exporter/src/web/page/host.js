@@ -5,7 +5,7 @@ class Host {
     this.history = history;
     const item = (name, label, isPlotted = true) => {
       const made = { value: element("b", { "data-host": name }), more: element("span", { class: "more" }) };
-      const words = element("p", {}, element("span", { class: "label", text: label }), made.value, made.more);
+      const words = element("p", {}, element("span", { class: "label", text: label }), made.value, " ", made.more);
       made.node = element("div", { class: "item" }, words);
       if (isPlotted) {
         made.plot = new Plot({ height: 28, label: `${label} of the host, the last minutes`, classes: ["plain"] });

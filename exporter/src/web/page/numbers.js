@@ -24,6 +24,9 @@ function count(value) {
 /** Every digit of a whole number, in groups of three. */
 const whole = (value) => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
+/** As many digits as a cell of a table has room for. */
+const tally = (value) => (value < 999_999.5 ? whole(value) : count(value));
+
 function duration(seconds) {
   if (!isNumber(seconds)) return NOTHING;
   if (seconds <= 0) return "0";

@@ -1,23 +1,24 @@
 // Where the time of requests went: bars, and the plot over time.
 
-/** Fills a bar, which is made once. */
-function setBar(bar, work) {
+/** Fills a box with a bar, which is made once, and with the names of its longest parts, for screens that nothing hovers over. */
+function setBar(box, work) {
   const { seconds, sum } = phasesOf(work);
-  if (!bar.firstChild) {
-    bar.classList.add("bar");
-    bar.setAttribute("role", "img");
-    for (const { name } of PHASES) bar.append(element("i", { class: `phase-${name}` }));
+  if (!box.firstChild) {
+    const parts = PHASES.map(({ name }) => element("i", { class: `phase-${name}` }));
+    box.append(element("div", { class: "bar", role: "img" }, ...parts), element("p", { class: "longest", "aria-hidden": "true" }));
   }
+  const [bar, longest] = box.children;
   const parts = [];
   seconds.forEach((part, place) => {
     const share = sum > 0 ? part / sum : 0;
     bar.children[place].style.width = `${(share * 100).toFixed(2)}%`;
-    if (share >= 0.0005) parts.push(`${PHASES[place].name} ${percent(share)}`);
+    if (share >= 0.0005) parts.push({ share, text: `${PHASES[place].name} ${percent(share)}` });
   });
-  const text = parts.length ? parts.join(", ") : "no time was measured";
-  setAttribute(bar, "aria-label", text);
-  setAttribute(bar, "title", parts.length ? parts.join("\n") : null);
-  return bar;
+  const texts = parts.map(({ text }) => text);
+  setAttribute(bar, "aria-label", texts.join(", ") || "no time was measured");
+  setAttribute(bar, "title", texts.join("\n") || null);
+  const sorted = [...parts].sort((a, b) => b.share - a.share);
+  setText(longest, sorted.slice(0, 2).map(({ text }) => text).join(", "));
 }
 
 class Phases {
@@ -29,7 +30,7 @@ class Phases {
     this.items = PHASES.map(({ name, meaning }) => {
       const item = { share: element("b"), each: element("span", { class: "each" }) };
       byId("phases-legend").append(
-        element("li", { title: meaning }, element("i", { class: `swatch phase-${name}` }), element("span", { class: "name", text: name }), item.share, item.each),
+        element("li", { title: meaning }, element("i", { class: `swatch phase-${name}` }), element("span", { class: "name", text: name }), element("span", { class: "meaning", text: meaning }), item.share, item.each),
       );
       return item;
     });
@@ -47,7 +48,7 @@ class Phases {
       setText(share, sum > 0 ? percent(seconds[place] / sum) : NOTHING);
       setText(each, number > 0 ? duration(seconds[place] / number) : "");
     });
-    setText(this.note, number > 0 ? `${duration(sum / number)} per request in the mean` : "");
+    setText(this.note, number > 0 ? `${duration(sum / number)} per request on average` : "");
   }
 }
 

@@ -25,15 +25,16 @@ const SIGNALS = [
       unit: errorShare(work) === null ? "" : "%",
       isBad: ofClass(work, 5) + at(work, ABORTED) > 0,
       keys: [
-        ["warn", "4xx", whole(ofClass(work, 4))],
-        ["bad", "5xx", whole(ofClass(work, 5))],
-        ["gone", "aborted", whole(at(work, ABORTED))],
+        ["warn", "4xx", tally(ofClass(work, 4))],
+        ["bad", "5xx", tally(ofClass(work, 5))],
+        ["gone", "aborted", tally(at(work, ABORTED))],
       ],
     }),
   },
   {
     name: "latency",
     label: "Latency p95",
+    mark: "p95",
     classes: ["p99", "p95", "p50"],
     series: (_, work) => [0.99, 0.95, 0.5].map((q) => quantile(work, q)?.value ?? null),
     write: duration,
@@ -69,7 +70,7 @@ const SIGNALS = [
       value: count(number(IN_FLIGHT)),
       unit: "",
       more: [
-        number(BACKLOG) === null ? "" : `backlog ${count(number(BACKLOG))} of ${count(number(BACKLOG_LIMIT))}`,
+        number(BACKLOG) === null ? "" : `backlog ${whole(number(BACKLOG))} of ${whole(number(BACKLOG_LIMIT))}`,
       ],
       isBad: number(BACKLOG) !== null && number(BACKLOG) > 0.8 * number(BACKLOG_LIMIT),
     }),
@@ -82,8 +83,9 @@ const SIGNALS = [
     write: count,
     show: ({ seconds, number, cpus }) => ({
       value: number(CPU) === null || !seconds ? NOTHING : count(number(CPU) / seconds),
-      unit: isNumber(cpus) ? `of ${many(cpus, "core")}` : "cores",
+      unit: "cores",
       more: [
+        isNumber(cpus) ? `of ${whole(cpus)}` : "",
         number(MEMORY) === null ? "" : bytes(number(MEMORY)),
         number(THREADS) === null ? "" : many(number(THREADS), "thread"),
       ],
@@ -113,7 +115,7 @@ class Signals {
         "article",
         { class: "card tile", "data-signal": signal.name },
         element("h2", {}, signal.label, tile.peak),
-        element("p", { class: "value" }, tile.value, " ", tile.unit),
+        element("p", { class: "value" }, ...(signal.mark ? [element("i", { class: `swatch ${signal.mark}` }), " "] : []), tile.value, " ", tile.unit),
         tile.more,
         tile.plot.svg,
       );
@@ -133,7 +135,9 @@ class Signals {
       setText(tile.value, value);
       setText(tile.unit, unit);
       setAttribute(tile.node, "data-bad", isBad ? "yes" : null);
-      const text = [more].flat().filter(Boolean).join(" · ");
+      const parts = [more].flat().filter(Boolean);
+      // Lines end between facts, and not between a number and what it counts.
+      const text = parts.length > 1 ? parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · ") : parts.join("");
       if (keys.length) this.keys(tile, keys);
       else setText(tile.more, text);
       const columns = this.history.intervals.map((one) => this.values(tile, one));
