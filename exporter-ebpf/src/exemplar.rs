@@ -19,6 +19,9 @@ pub const TRACE_PARENT: usize = 55;
 /// In words of eight bytes, the last of which has a byte more.
 const WORDS: usize = TRACE_PARENT / 8 + 1;
 
+/// A `traceparent`, as it came, and a byte more.
+pub type TraceParent = [u64; WORDS];
+
 /// Where its parts begin: the trace's id, that of the client's span, the flags. A `-` stands before each.
 const TRACE_ID: usize = 3;
 const SPAN_ID: usize = 36;
@@ -42,36 +45,34 @@ pub struct Exemplar {
     pub end: u64,
     /// How long it took.
     pub duration: u64,
-    /// The `traceparent`, as it came, and a byte more.
-    pub trace_parent: [u64; WORDS],
+    /// Its `traceparent`.
+    pub trace_parent: TraceParent,
 }
 
-// === impl Exemplar ===
-
-impl Exemplar {
-    /// Takes the `traceparent` at `at` of the buffer, if it is as long as it should be, and says that the trace is recorded: no
-    /// exemplar leads to one that is not. `false`: it is not. Whether the ids are any is for [`Exemplar::ids`] to say.
-    #[inline(always)]
-    pub fn take(&mut self, buffer: &[u8; BUFFER], at: usize) -> bool {
-        let mut i = 0;
-        while i < WORDS {
-            // SAFETY: a place of the array. A volatile write, so that these are not made one copy, which is a loop over bytes.
-            unsafe { (&raw mut self.trace_parent[i]).write_volatile(word(buffer, at + 8 * i)) };
-            i += 1;
-        }
-        let byte = |at: usize| (self.trace_parent[at / 8] >> (at % 8 * 8)) as u8;
-        let has_dashes = byte(TRACE_ID - 1) == b'-' && byte(SPAN_ID - 1) == b'-' && byte(FLAGS - 1) == b'-';
-        // The lowest bit of a hexadecimal digit: letters begin with an even one, and have an odd code.
-        let digit = byte(FLAGS + 1);
-        let is_sampled = (digit ^ (digit >> 6)) & 1 == 1;
-        self.trace_parent[0] as u16 == u16::from_le_bytes(*b"00")
-            && has_dashes
-            && is_sampled
-            && ends_line(buffer, at + TRACE_PARENT)
+/// Takes the `traceparent` at `at` of the buffer, if it is as long as it should be, and says that the trace is recorded: no
+/// exemplar leads to one that is not. `false`: it is not. Whether the ids are any is for [`Exemplar::ids`] to say.
+#[inline(always)]
+pub fn take(trace_parent: &mut TraceParent, buffer: &[u8; BUFFER], at: usize) -> bool {
+    let mut i = 0;
+    while i < WORDS {
+        // SAFETY: a place of the array. A volatile write, so that these are not made one copy, which is a loop over bytes.
+        unsafe { (&raw mut trace_parent[i]).write_volatile(word(buffer, at + 8 * i)) };
+        i += 1;
     }
+    let byte = |at: usize| (trace_parent[at / 8] >> (at % 8 * 8)) as u8;
+    let has_dashes = byte(TRACE_ID - 1) == b'-' && byte(SPAN_ID - 1) == b'-' && byte(FLAGS - 1) == b'-';
+    // The lowest bit of a hexadecimal digit: letters begin with an even one, and have an odd code.
+    let digit = byte(FLAGS + 1);
+    let is_sampled = (digit ^ (digit >> 6)) & 1 == 1;
+    trace_parent[0] as u16 == u16::from_le_bytes(*b"00")
+        && has_dashes
+        && is_sampled
+        && ends_line(buffer, at + TRACE_PARENT)
+}
 
+#[cfg(any(test, feature = "user"))]
+impl Exemplar {
     /// The trace's id and that of the client's span, in lower-case hexadecimal digits. `None`: they are none.
-    #[cfg(any(test, feature = "user"))]
     pub fn ids(&self) -> Option<(String, String)> {
         let bytes: Vec<u8> = self.trace_parent.iter().flat_map(|word| word.to_le_bytes()).collect();
         let id = |from: usize, to: usize| {
@@ -99,8 +100,8 @@ mod tests {
 
     fn take(value: &str) -> Option<Exemplar> {
         let mut exemplar = Exemplar::default();
-        let taken = exemplar.take(&buffer(format!("traceparent: {value}").as_bytes(), b"a"), 13);
-        taken.then_some(exemplar)
+        let buffer = buffer(format!("traceparent: {value}").as_bytes(), b"a");
+        super::take(&mut exemplar.trace_parent, &buffer, 13).then_some(exemplar)
     }
 
     #[test]

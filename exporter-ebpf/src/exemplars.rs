@@ -1,7 +1,7 @@
 //! Keeping exemplars: the `traceparent` of a request until it has ended, and then that of some request in each bucket.
 
 use vigie_ebpf::{
-    exemplar::{EXEMPLAR_AGE, Exemplar, ExemplarKey},
+    exemplar::{self, EXEMPLAR_AGE, Exemplar, ExemplarKey},
     types::{BOUNDS, Connection, bucket},
 };
 
@@ -22,24 +22,25 @@ extern "C" fn vigie_keep_trace_parent(connection: *mut Connection, at: u64) -> u
     // SAFETY: null, or a map's value, as the verifier checks at each call.
     if let (Some(connection), Some(buffer)) = (unsafe { connection.as_mut() }, buffer(0)) {
         // SAFETY: this CPU's element, which only the receiving programs use.
-        connection.request.has_exemplar = connection.exemplar.take(unsafe { &*buffer }, at as usize);
+        let buffer = unsafe { &*buffer };
+        connection.request.has_exemplar = exemplar::take(&mut connection.trace_parent, buffer, at as usize);
     }
     0
 }
 
-/// The current request of a connection has ended. It becomes the exemplar of its series, which has a place among the native
-/// histograms, and of its bucket, unless another has lately.
+/// The current request of a connection has ended, at `end`. It becomes the exemplar of its series and its bucket, unless another
+/// has lately.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_note_exemplar(connection: *mut Connection, place: u64, end: u64) -> u64 {
+pub extern "C" fn vigie_note_exemplar(connection: *const Connection, end: u64) -> u64 {
     // SAFETY: null, or a map's value, as the verifier checks at each call.
-    let (Some(connection), Some(bounds)) = (unsafe { connection.as_mut() }, LATENCY_BOUNDS.get(0)) else {
+    let (Some(connection), Some(bounds)) = (unsafe { connection.as_ref() }, LATENCY_BOUNDS.get(0)) else {
         return 0;
     };
     let duration = connection.phases.duration();
     let bounds: &[u64; BOUNDS] = bounds;
     let key = ExemplarKey {
-        place: place as u32,
+        place: connection.exemplar_place,
         bucket: bucket(bounds, duration) as u32,
     };
     // SAFETY: one word of the map's value is read at once.
@@ -47,9 +48,13 @@ pub extern "C" fn vigie_note_exemplar(connection: *mut Connection, place: u64, e
     if last != 0 && end.wrapping_sub(last) < EXEMPLAR_AGE {
         return 0;
     }
-    connection.exemplar.end = end;
-    connection.exemplar.duration = duration;
+    // On the stack: before Linux 6.2 the helper takes no pointer into the connection here, where that is an argument.
+    let exemplar = Exemplar {
+        end,
+        duration,
+        trace_parent: connection.trace_parent,
+    };
     // What cannot be kept is none.
-    let _ = EXEMPLARS.insert(key, &connection.exemplar, 0);
+    let _ = EXEMPLARS.insert(key, &exemplar, 0);
     0
 }

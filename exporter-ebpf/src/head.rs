@@ -10,6 +10,7 @@ use crate::{
         BUFFER, BYTEWISE, above_nine_bytes, at_least, byte, equal, equal_bytes, first, forget, select, through_memory,
         unbranched, word,
     },
+    exemplar::TRACE_PARENT,
     step::Step,
 };
 
@@ -25,8 +26,7 @@ pub struct Framing {
     pub chunked: u64,
     /// 1 if the client waits for leave to send the body: `Expect: 100-continue`.
     pub expects: u64,
-    /// Where in the buffer the value of `traceparent` is, if [`scan`] has come to one; 0: nowhere. It says nothing of the body, and
-    /// [`Reader`] does not look for it.
+    /// Where in the buffer the value of `traceparent` is, if its line lies there as a whole; 0: nowhere. It says nothing of the body.
     pub trace: u64,
 }
 
@@ -67,7 +67,7 @@ const TRANSFER_ENCODING: [u64; 3] = [
     u64::from_le_bytes(*b"g:\0\0\0\0\0\0"),
 ];
 const EXPECT: u64 = u64::from_le_bytes(*b"expect:\0");
-const TRACE_PARENT: [u64; 2] = [u64::from_le_bytes(*b"tracepar"), u64::from_le_bytes(*b"ent:\0\0\0\0")];
+const TRACE_PARENT_NAME: [u64; 2] = [u64::from_le_bytes(*b"tracepar"), u64::from_le_bytes(*b"ent:\0\0\0\0")];
 /// How long the names are, with their colons.
 const CONTENT_LENGTH_BYTES: usize = 15;
 const TRANSFER_ENCODING_BYTES: usize = 18;
@@ -132,8 +132,8 @@ pub fn scan<const WINDOW: usize>(
             {
                 coding_at = line + TRANSFER_ENCODING_BYTES;
             }
-        } else if start == TRACE_PARENT[0] {
-            if (word(buffer, line + 8) | LOWER) as u32 == TRACE_PARENT[1] as u32 {
+        } else if start == TRACE_PARENT_NAME[0] {
+            if is_trace_parent(buffer, line) {
                 trace_at = line + TRACE_PARENT_BYTES;
             }
         } else if start & SEVEN == EXPECT {
@@ -185,6 +185,13 @@ pub fn scan<const WINDOW: usize>(
 #[inline(always)]
 fn earlier(one: usize, other: usize) -> usize {
     if one < other { one } else { other }
+}
+
+/// Whether the field of the line at `line` is called `traceparent`.
+#[inline(always)]
+fn is_trace_parent(buffer: &[u8; BUFFER], line: usize) -> bool {
+    word(buffer, line) | LOWER == TRACE_PARENT_NAME[0]
+        && (word(buffer, line + 8) | LOWER) as u32 == TRACE_PARENT_NAME[1] as u32
 }
 
 /// Where a field's value starts, if there is the usual space before it or none.
@@ -498,6 +505,12 @@ impl Reader {
     /// the head, or where the bytes are at their end.
     #[inline(always)]
     pub fn read(&mut self, buffer: &[u8; BUFFER], length: usize) -> usize {
+        if self.is_at_line() && is_trace_parent(buffer, 0) {
+            let at = value_at(buffer, TRACE_PARENT_BYTES);
+            if at + TRACE_PARENT < length {
+                self.head.framing.trace = at as u64;
+            }
+        }
         let mut i = 0;
         while i < BYTEWISE {
             if i >= length {
@@ -649,6 +662,10 @@ mod tests {
         for (fields, place) in [
             ("\r\ntraceparent: 00-1\r\n\r\n", 24),
             ("\nTraceParent:00-1\nA: b\n\n", 22),
+            (
+                "\ntraceparent: 00-1bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n\n",
+                23,
+            ),
             ("\r\nTraceparents: 00-1\r\ntracepar: 00\r\n\r\n", 0),
             ("\r\ntraceparent: 00-1\r", 0),
         ] {
@@ -656,6 +673,18 @@ mod tests {
             let mut framing = Framing::default();
             scan::<LINES>(&buffer(text.as_bytes(), b"\n"), &mut framing, 0, text.len());
             assert_eq!(framing.trace, place, "{text:?}");
+            // The same at the start of a piece.
+            let line = text.split_once('\n').unwrap().1;
+            let mut reader = in_line();
+            reader.go_on(&framing);
+            reader.read(&buffer(line.as_bytes(), b"\n"), line.len());
+            let before = (text.len() - line.len()) as u64;
+            let is_whole = line.len() > TRACE_PARENT_BYTES + TRACE_PARENT;
+            assert_eq!(
+                reader.take_trace(),
+                if is_whole { place - before } else { 0 },
+                "{text:?}"
+            );
             assert!(place == 0 || text[place as usize..].starts_with("00-1"));
         }
     }

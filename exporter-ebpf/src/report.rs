@@ -31,6 +31,12 @@ pub fn is_known(service: u16) -> bool {
 #[inline(always)]
 pub fn finish(connection: &mut Connection, end: u64, status: u16) {
     let turn = vigie_finish(connection, end, status as u32);
+    if connection.exemplar_place != 0 {
+        vigie_note_exemplar(connection, end);
+    }
+    // From here on the receiving side, on another CPU, may put the next request in its place.
+    // SAFETY: a part of the connection. A volatile write is not moved before what stands above.
+    unsafe { (&raw mut connection.stage).write_volatile(stage::IDLE) };
     if turn != 0 {
         trace::vigie_show(turn);
     }
@@ -44,16 +50,7 @@ extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -
     let Some(connection) = (unsafe { connection.as_mut() }) else {
         return 0;
     };
-    count(connection, end, status as u16)
-}
-
-#[inline(always)]
-fn count(connection: &mut Connection, end: u64, status: u16) -> u64 {
-    let turn = file(connection, end, status);
-    // From here on the receiving side, on another CPU, may put the next request in its place.
-    // SAFETY: a part of the connection. A volatile write is not moved before what stands above.
-    unsafe { (&raw mut connection.stage).write_volatile(stage::IDLE) };
-    turn
+    file(connection, end, status as u16)
 }
 
 /// Adds the current request of a connection to its series, or tells user space of it. The result is that of [`trace::note`].
@@ -87,6 +84,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     };
     let mut number = request.service;
     let mut route = request.route;
+    connection.exemplar_place = 0;
     if !is_known(number) && number != SERVICE_IGNORED {
         number = service(request.process);
     }
@@ -127,8 +125,8 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     }
     // Behind it: user space finds out the route from what was reported.
     let turn = trace::note(request, &key, &finished);
-    if place != 0 && is_answered && request.has_exemplar {
-        vigie_note_exemplar(connection, place, end);
+    if is_answered && request.has_exemplar {
+        connection.exemplar_place = place as u32;
     }
     turn
 }

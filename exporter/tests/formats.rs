@@ -9,45 +9,16 @@
 mod common;
 
 use std::{
-    env,
     io::{BufRead as _, BufReader},
-    path::PathBuf,
     process::{Command, Stdio},
-    thread,
-    time::Duration,
 };
 
-use common::{binary, settled_scrape, vigie};
+use common::{binary, prometheus_config, prometheus_servers, settled_scrape, until, vigie};
 use serde_json::Value;
 use testkit::{Prometheus, Request, TempDir, nginx, prometheus::escape};
 
 const REQUESTS: usize = 300;
 const SERIES: &str = "handler=\"/file.txt\",status=\"200\"";
-
-/// The Prometheus servers to ask: the oldest that is supported, and the newest.
-fn servers() -> Vec<PathBuf> {
-    let list = env::var_os("VIGIE_PROMETHEUS").expect("VIGIE_PROMETHEUS: paths of Prometheus servers");
-    env::split_paths(&list).collect()
-}
-
-fn config(address: impl ToString) -> String {
-    format!(
-        "global: {{scrape_interval: 1s}}\n\
-         scrape_configs: [{{job_name: vigie, static_configs: [{{targets: [\"{}\"]}}]}}]\n",
-        address.to_string()
-    )
-}
-
-/// Asks until there is an answer that fits.
-fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..200 {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    panic!("Prometheus has not had it after 20 s");
-}
 
 /// Text, OpenMetrics and protobuf say the same, in what Prometheus makes of them: it asks for OpenMetrics unless it is
 /// told to take native histograms.
@@ -67,10 +38,11 @@ fn prometheus_reads_all_formats() {
     });
     let sum = scrape.sum("http_request_duration_seconds_sum", &labels);
     let below = |bound| scrape.sum("http_request_duration_seconds_bucket", &[labels[0], ("le", bound)]);
-    for program in servers() {
+    for program in prometheus_servers() {
         for flags in [&[][..], &["--enable-feature=native-histograms"]] {
             let directory = TempDir::new().unwrap();
-            let prometheus = Prometheus::start(&program, directory, &config(watch.server.address()), flags).unwrap();
+            let prometheus =
+                Prometheus::start(&program, directory, &prometheus_config(watch.server.address()), flags).unwrap();
             let name = format!("{} {flags:?}", program.display());
             let series = format!("{{port=\"{port}\",{SERIES}}}");
             let total = until(|| {
@@ -154,10 +126,11 @@ fn native_buckets_are_exact() {
     trace.kill().unwrap();
     trace.wait().unwrap();
     assert_eq!(durations.len(), REQUESTS);
-    for program in servers() {
+    for program in prometheus_servers() {
         let directory = TempDir::new().unwrap();
         let flags = ["--enable-feature=native-histograms"];
-        let prometheus = Prometheus::start(&program, directory, &config(watch.server.address()), &flags).unwrap();
+        let prometheus =
+            Prometheus::start(&program, directory, &prometheus_config(watch.server.address()), &flags).unwrap();
         let query = format!("http_request_duration_seconds{{port=\"{port}\",{SERIES}}}");
         let histogram: Value = until(|| {
             let data = prometheus

@@ -155,3 +155,29 @@ pub fn answer_all(mut stream: TcpStream) {
         }
     }
 }
+
+/// The Prometheus servers to ask: the oldest that is supported, and the newest.
+pub fn prometheus_servers() -> Vec<PathBuf> {
+    let list = std::env::var_os("VIGIE_PROMETHEUS").expect("VIGIE_PROMETHEUS: paths of Prometheus servers");
+    std::env::split_paths(&list).collect()
+}
+
+/// Has it scrape Vigie every second.
+pub fn prometheus_config(address: impl ToString) -> String {
+    format!(
+        "global: {{scrape_interval: 1s}}\n\
+         scrape_configs: [{{job_name: vigie, static_configs: [{{targets: [\"{}\"]}}]}}]\n",
+        address.to_string()
+    )
+}
+
+/// Asks a Prometheus until there is an answer that fits.
+pub fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..200 {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("Prometheus has not had it after 20 s");
+}
