@@ -26,6 +26,9 @@ pub enum Kind {
 /// What a line of the text formats has beside the name and the labels, at the most: a suffix, a bound, and a number.
 const LINE: usize = 48;
 
+/// What stands between a bucket's bound and its count in the text formats.
+const BEHIND_BOUND: &str = "\"} ";
+
 /// A label's name and its value.
 pub type Pair<'a> = (&'static str, Cow<'a, str>);
 
@@ -47,7 +50,7 @@ struct Shared<'a> {
 /// The bounds of histograms, in the unit of their family.
 #[derive(Debug)]
 pub struct Bounds {
-    /// Each bound with its text. The last one is infinite.
+    /// Each bound, with what stands for it in the text formats up to the count. The last one is infinite.
     bounds: Vec<(f64, String)>,
 }
 
@@ -330,11 +333,11 @@ impl Bounds {
     pub fn new(bounds: impl IntoIterator<Item = f64>) -> Rc<Self> {
         let all = bounds.into_iter().chain([f64::INFINITY]);
         Rc::new(Self {
-            bounds: all.map(|bound| (bound, bound_text(bound))).collect(),
+            bounds: all.map(|bound| (bound, bound_text(bound) + BEHIND_BOUND)).collect(),
         })
     }
 
-    /// Each bound, with how all formats write it: as a decimal with a point.
+    /// Each bound, with how the text formats write it, as a decimal with a point, and what follows up to the count.
     pub fn iter(&self) -> impl Iterator<Item = (f64, &str)> {
         self.bounds.iter().map(|(bound, text)| (*bound, text.as_str()))
     }
@@ -385,11 +388,17 @@ impl Histogram {
     /// Appends its buckets as the text formats write them. `before_bound` is what stands in each line up to the bound, and
     /// `end` appends what stands behind the count.
     pub fn push_buckets(&self, text: &mut String, before_bound: &str, end: impl Fn(&mut String, f64)) {
+        // Most buckets have the count of the one before.
+        let (mut buffer, mut shown) = (itoa::Buffer::new(), 0);
+        let mut digits = buffer.format(shown);
         for (bound, bound_text, count) in self.cumulative() {
+            if count != shown {
+                shown = count;
+                digits = buffer.format(count);
+            }
             text.push_str(before_bound);
             text.push_str(bound_text);
-            text.push_str("\"} ");
-            text.push_str(itoa::Buffer::new().format(count));
+            text.push_str(digits);
             end(text, bound);
             text.push('\n');
         }
@@ -430,7 +439,10 @@ mod tests {
     #[test]
     fn bounds_have_a_decimal_point() {
         let bounds = Bounds::new([0.0005, 0.5, 1.0, 10.0]);
-        let texts: Vec<&str> = bounds.iter().map(|(_, text)| text).collect();
+        let texts: Vec<&str> = bounds
+            .iter()
+            .filter_map(|(_, text)| text.strip_suffix(BEHIND_BOUND))
+            .collect();
         assert_eq!(texts, ["0.0005", "0.5", "1.0", "10.0", "+Inf"]);
     }
 
