@@ -36,6 +36,8 @@ pub fn scan<const WINDOW: usize>(buffer: &[u8; BUFFER], length: usize) -> Option
     let status = status(buffer)?;
     let mut framing = Framing::default();
     let (end, done) = head::scan::<WINDOW>(buffer, &mut framing, STATUS, length);
+    // It is the request's that matters.
+    framing.trace = 0;
     done.then_some((Head { status, framing }, end))
 }
 
