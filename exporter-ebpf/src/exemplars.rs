@@ -1,4 +1,4 @@
-//! Keeping exemplars: the `traceparent` of a request until it has ended, and then that of some request in each bucket.
+//! Keeping exemplars: the trace of a request until it has ended, and then that of some request in each bucket.
 
 use vigie_ebpf::{
     exemplar::{self, EXEMPLAR_AGE, Exemplar, ExemplarKey},
@@ -7,7 +7,8 @@ use vigie_ebpf::{
 
 use crate::maps::{EXEMPLARS, LATENCY_BOUNDS, buffer};
 
-/// Keeps the `traceparent` at `at` of the received bytes, if there is one: it is that of the connection's current request.
+/// Keeps the trace of the `traceparent` at `at` of the received bytes, if there is one (0: there is none). It is that of the connection's
+/// current request.
 #[inline(always)]
 pub fn keep(connection: &mut Connection, at: u64) {
     if at != 0 {
@@ -23,7 +24,7 @@ extern "C" fn vigie_keep_trace_parent(connection: *mut Connection, at: u64) -> u
     if let (Some(connection), Some(buffer)) = (unsafe { connection.as_mut() }, buffer(0)) {
         // SAFETY: this CPU's element, which only the receiving programs use.
         let buffer = unsafe { &*buffer };
-        connection.request.has_exemplar = exemplar::take(&mut connection.trace_parent, buffer, at as usize);
+        connection.request.has_exemplar = exemplar::take(&mut connection.trace, buffer, at as usize);
     }
     0
 }
@@ -40,19 +41,20 @@ pub extern "C" fn vigie_note_exemplar(connection: *const Connection, end: u64) -
     let duration = connection.phases.duration();
     let bounds: &[u64; BOUNDS] = bounds;
     let key = ExemplarKey {
-        place: connection.exemplar_place,
+        place: connection.exemplar_place as u32,
         bucket: bucket(bounds, duration) as u32,
     };
     // SAFETY: one word of the map's value is read at once.
     let last = unsafe { EXEMPLARS.get(key) }.map_or(0, |Exemplar { end, .. }| *end);
-    if last != 0 && end.wrapping_sub(last) < EXEMPLAR_AGE {
+    // The end of a response that nothing tells of lies in the past, perhaps before that of another.
+    if last != 0 && end < last.wrapping_add(EXEMPLAR_AGE) {
         return 0;
     }
     // On the stack: before Linux 6.2 the helper takes no pointer into the connection here, where that is an argument.
     let exemplar = Exemplar {
         end,
         duration,
-        trace_parent: connection.trace_parent,
+        trace: connection.trace,
     };
     // What cannot be kept is none.
     let _ = EXEMPLARS.insert(key, &exemplar, 0);

@@ -126,7 +126,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     // Behind it: user space finds out the route from what was reported.
     let turn = trace::note(request, &key, &finished);
     if is_answered && request.has_exemplar {
-        connection.exemplar_place = place as u32;
+        connection.exemplar_place = place as u16;
     }
     turn
 }

@@ -8,7 +8,7 @@ use crate::{
     attribution::Moment,
     bytes::unbranched,
     chunked::Chunks,
-    exemplar::TraceParent,
+    exemplar::TraceId,
     head::{self, Framing, Head},
     path::Shape,
     phases::Phases,
@@ -328,7 +328,7 @@ pub struct Request {
     pub is_summed: bool,
     /// Whether its path is kept beside the connection, see [`crate::traced`].
     pub has_path: bool,
-    /// Whether its `traceparent` is in [`Connection::trace_parent`].
+    /// Whether it has a trace, whose id is in [`Connection::trace`].
     pub has_exemplar: bool,
     /// Who read it, and when.
     pub read: Read,
@@ -345,8 +345,8 @@ pub struct Connection {
     pub arrivals: Arrivals,
     /// The request that is being answered.
     pub request: Request,
-    /// The `traceparent` that came with it, if [`Request::has_exemplar`].
-    pub trace_parent: TraceParent,
+    /// The trace that it belongs to, if [`Request::has_exemplar`].
+    pub trace: TraceId,
     /// Where its time went, up to the first byte of its response.
     pub phases: Phases,
     /// How much of what is not attributed is for [`crate::attribution::Reason::Queue`], in nanoseconds.
@@ -397,14 +397,12 @@ pub struct Connection {
     pub sends_much: bool,
     /// Why the rest is not attributed: a [`crate::attribution::Reason`].
     pub reason: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// Where among the native histograms the request is that has just ended, if it can be an exemplar; else 0.
+    pub exemplar_place: u16,
     /// How long the socket had held unsent or unconfirmed data in all when the request was read, in jiffies, where that matters.
     pub busy: u32,
     /// For how long it did so until the first bytes of the response were taken, likewise.
     pub sending: u32,
-    /// Where among the native histograms the request is that has just ended, if it can be an exemplar; else 0.
-    pub exemplar_place: u32,
     /// The place in the stream behind the last byte that was read: a TCP sequence number, or how many bytes were read.
     pub position: u32,
     /// The thread whose read, and whose write, was dealt with last, where each event is heard of twice.
@@ -680,6 +678,6 @@ mod tests {
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (480, 4736));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4736));
     }
 }

@@ -160,13 +160,41 @@ scrape_configs:
             "{handler:?}: {mean}, Vigie {found}, slowest {slowest}"
         );
     }
+    // Requests of this window that are not the clients': the scrapes of the library, each second, and some.
+    let others = 2 * window + 3;
+    let seconds: Vec<f64> = records[REQUESTS..].iter().map(testkit::Record::seconds).collect();
     for quantile in [0.5, 0.95] {
         let query = format!(
             "histogram_quantile({quantile}, sum by (le) (rate(http_request_duration_highr_seconds_bucket{{job='JOB'}}[{window}s])))"
         );
         let ask = |job: &str| prometheus.value(&query.replace("JOB", job)).unwrap();
         let (library, vigie) = (ask("library"), ask("vigie"));
-        println!("quantile {quantile}: library {library}, Vigie {vigie}");
-        assert!(vigie > 0.0 && library > 0.0);
+        let (low, high) = around(seconds.clone(), quantile, others as f64);
+        println!("quantile {quantile}: library {library}, Vigie {vigie}, clients {low} to {high}");
+        // Prometheus knows the bucket, and what it says is some place in it. Vigie's time is a part of the client's.
+        let (below, above) = (bucket(low / 2.0).0, bucket(high).1);
+        assert!(
+            vigie >= below && vigie <= above,
+            "{quantile}: {vigie}, not {below} to {above}"
+        );
     }
+}
+
+/// Where a quantile of the clients' times lies if there were at most so many `others`, however long they took.
+fn around(mut seconds: Vec<f64>, quantile: f64, others: f64) -> (f64, f64) {
+    seconds.sort_by(f64::total_cmp);
+    let rank = quantile * (seconds.len() as f64 + others);
+    let at = |rank: f64| seconds[(rank.max(0.0) as usize).min(seconds.len() - 1)];
+    (at(rank - others - 1.0), at(rank + 1.0))
+}
+
+/// The bounds of the bucket that a time is in, of the instrumentator's finer histogram.
+fn bucket(seconds: f64) -> (f64, f64) {
+    const BOUNDS: [f64; 21] = [
+        0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 7.5, 10.0, 30.0,
+        60.0,
+    ];
+    let place = BOUNDS.partition_point(|bound| *bound < seconds);
+    let below = place.checked_sub(1).map_or(0.0, |place| BOUNDS[place]);
+    (below, BOUNDS.get(place).copied().unwrap_or(f64::INFINITY))
 }

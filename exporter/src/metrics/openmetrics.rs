@@ -75,18 +75,15 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
     }
 }
 
-/// Appends an exemplar. The names of its labels are those of OpenTelemetry.
+/// Appends an exemplar. The label is called as OpenTelemetry and Grafana have it.
 fn push_exemplar(text: &mut String, example: &Example) {
     let Example {
         duration,
         end,
         trace_id,
-        span_id,
     } = example;
     text.push_str(" # {");
     push_pair(text, &pair("trace_id", trace_id));
-    text.push(',');
-    push_pair(text, &pair("span_id", span_id));
     text.push_str("} ");
     push_number(text, *duration);
     text.push(' ');

@@ -190,13 +190,6 @@ fn head(family: &Family<'_>) -> MetricFamilyMessage {
     }
 }
 
-fn label((name, value): &model::Pair<'_>) -> LabelMessage {
-    LabelMessage {
-        name: (*name).to_owned(),
-        value: value.to_string(),
-    }
-}
-
 /// A metric without its labels.
 fn metric_of(kind: Kind, value: &Value) -> MetricMessage {
     let mut message = MetricMessage::default();
@@ -220,9 +213,11 @@ fn metric_of(kind: Kind, value: &Value) -> MetricMessage {
 }
 
 fn exemplar(example: &Example) -> ExemplarMessage {
-    let labels = [("trace_id", &example.trace_id), ("span_id", &example.span_id)];
     ExemplarMessage {
-        label: labels.map(|(name, value)| label(&model::pair(name, value))).into(),
+        label: vec![LabelMessage {
+            name: "trace_id".to_owned(),
+            value: example.trace_id.clone(),
+        }],
         value: Some(example.duration),
         timestamp: Some(TimestampMessage {
             seconds: example.end.floor() as i64,

@@ -34,6 +34,7 @@ use super::{
     process::{children, run_the_same},
     routes::{Lesson, Routes},
     services::Services,
+    traced::WallClock,
     usage::{Usage, UsageSnapshot},
     waits::{self, Shown, WaitBuckets},
 };
@@ -145,6 +146,8 @@ pub struct Ledger {
     ports: HashSet<u16>,
     cpus: Vec<u32>,
     usage: Usage,
+    /// What tells when exemplars were.
+    clock: WallClock,
 }
 
 /// A series, as far as it was counted here.
@@ -260,6 +263,7 @@ impl Ledger {
             ports,
             cpus,
             usage,
+            clock: WallClock::now(),
         })
     }
 
@@ -478,7 +482,11 @@ impl Ledger {
             false => ByLabels::default(),
         };
         let exemplars = match with_exemplars {
-            true => self.exemplars()?,
+            // They are an extra: the metrics are shown without them.
+            true => self.exemplars().unwrap_or_else(|failure| {
+                error!("cannot read the exemplars: {failure:#}");
+                ByLabels::default()
+            }),
             false => ByLabels::default(),
         };
         let waits = self.waits_of(&answered)?;

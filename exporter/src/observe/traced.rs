@@ -142,6 +142,12 @@ impl WallClock {
         }
     }
 
+    /// Whether another one says that it is another time: because somebody has set the clock, and not only because it was asked a
+    /// little later.
+    pub fn is_far_from(&self, other: &Self) -> bool {
+        self.zero.duration_since(other.zero).unsigned_abs() > Duration::from_millis(100)
+    }
+
     /// The time of day at a monotonic time, in nanoseconds.
     pub fn at(&self, monotonic: u64) -> Timestamp {
         self.zero

@@ -19,37 +19,42 @@ pub struct Example {
     pub end: f64,
     /// The id of the trace, in hexadecimal digits.
     pub trace_id: String,
-    /// The id of the client's span in it, in hexadecimal digits.
-    pub span_id: String,
 }
 
 // === impl Example ===
 
 impl Example {
-    fn new(exemplar: &Exemplar, clock: &WallClock) -> Option<Self> {
-        let (trace_id, span_id) = exemplar.ids()?;
-        Some(Self {
+    fn new(exemplar: &Exemplar, clock: &WallClock) -> Self {
+        let [first, second] = exemplar.trace.map(u64::swap_bytes);
+        Self {
             duration: exemplar.duration as f64 / 1e9,
             end: clock.at(exemplar.end).as_duration().as_secs_f64(),
-            trace_id,
-            span_id,
-        })
+            trace_id: format!("{first:016x}{second:016x}"),
+        }
     }
 }
 
 impl Ledger {
     /// Requests of each series whose traces can be looked up: in each bucket one at the most, if some of these is in it.
-    pub(super) fn exemplars(&self) -> Result<ByLabels<Vec<Example>>> {
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub(super) fn exemplars(&mut self) -> Result<ByLabels<Vec<Example>>> {
+        // An exemplar has the same time in every scrape: Prometheus takes it for another one else.
+        let clock = WallClock::now();
+        if clock.is_far_from(&self.clock) {
+            self.clock = clock;
+        }
         let counted = self.counted.iter();
         let by_place: HashMap<usize, &SeriesKey> = counted.map(|(key, counted)| (counted.native, key)).collect();
-        let clock = WallClock::now();
         let mut all = Vec::new();
         self.books.exemplars(|key, exemplar| {
             // The first place is nobody's.
             let series = by_place.get(&(key.place as usize)).filter(|_| key.place != 0);
             let shown = series.filter(|key| key.status != STATUS_ABORTED && !self.routes.is_pending(key.route));
-            if let (Some(key), Some(example)) = (shown, Example::new(exemplar, &clock)) {
-                all.push((self.labels(key, key.route), vec![example]));
+            if let Some(key) = shown {
+                all.push((self.labels(key, key.route), vec![Example::new(exemplar, &self.clock)]));
             }
         })?;
         Ok(ByLabels::new(all, |examples, others| {
