@@ -31,7 +31,9 @@ const EXAMPLES: [&str; 8] = [
 ];
 
 #[rustfmt::skip]
-const WORDS: [&str; 45] = [
+const WORDS: [&str; 47] = [
+    "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n",
+    "Traceparent:",
     "Expect: 100-continue\r\n", "expect:100-Continue\r\n", "Expect:  100-continue", "expect: 200", "100-continue",
     "HTTP/1.1 200 OK\r\n", "HTTP/1.0 304 \n", "HTTP/1.", " 099", "HTTP/2 200", "Content-Length: ", "content-length:",
     "Content-Length", "Content-Lengths: ", "X-Content-Length: 1\r\n", "Transfer-Encoding: ", "TRANSFER-encoding:",
@@ -245,6 +247,13 @@ fn check_turns(case: &Case, buffer: &mut [u8; BUFFER], expected: &Expected) {
                 |framing: &mut Framing, from| head::scan::<LINES>(buffer, framing, from, length),
             );
             assert!(taken > 0 && taken <= length);
+            let trace = reader.take_trace() as usize;
+            if trace != 0 {
+                let before = String::from_utf8_lossy(&buffer[..trace]).to_ascii_lowercase();
+                let name = before.strip_suffix(' ').unwrap_or(&before);
+                assert!(name.ends_with("traceparent:"), "{name:?}");
+                assert!(trace < length);
+            }
             piece = &piece[taken..];
             end += taken;
         }
