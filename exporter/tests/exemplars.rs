@@ -10,7 +10,6 @@
 mod common;
 
 use std::{
-    collections::BTreeSet,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -182,13 +181,15 @@ fn exemplars_lead_to_traces() {
             continue;
         }
         let ids = shown.iter().chain(&fast).map(|shown| shown.id.clone());
-        prometheus_has_them(&watch, port, &ids.collect());
+        let mut ids: Vec<String> = ids.collect();
+        ids.sort();
+        prometheus_has_them(&watch, port, &ids);
         return;
     }
     panic!("in none of five runs all times were right");
 }
 
-fn prometheus_has_them(watch: &testkit::Vigie, port: u16, expected: &BTreeSet<String>) {
+fn prometheus_has_them(watch: &testkit::Vigie, port: u16, expected: &[String]) {
     let config = common::prometheus_config(watch.server.address());
     for program in prometheus_servers() {
         for features in ["exemplar-storage", "exemplar-storage,native-histograms"] {
@@ -201,18 +202,20 @@ fn prometheus_has_them(watch: &testkit::Vigie, port: u16, expected: &BTreeSet<St
             let version = prometheus.api("/api/v1/status/buildinfo").unwrap();
             let is_old = version["version"].as_str().unwrap().starts_with("2.4") && features.contains("native");
             let expected = match is_old {
-                true => BTreeSet::from([id(6)]),
-                false => expected.clone(),
+                true => vec![id(6)],
+                false => expected.to_vec(),
             };
             let found = || {
                 let data = prometheus.api(&target).unwrap();
                 let series = data.as_array().unwrap().iter();
                 let all = series.flat_map(|series| series["exemplars"].as_array().unwrap());
                 let id = |exemplar: &serde_json::Value| exemplar["labels"]["trace_id"].as_str().unwrap().to_owned();
-                all.map(id).collect::<BTreeSet<String>>()
+                let mut ids: Vec<String> = all.map(id).collect();
+                ids.sort();
+                ids
             };
             until(|| (found() == expected).then_some(()));
-            // Nor does it make others of them later.
+            // With each scrape they are the same ones: another time would make another one.
             thread::sleep(Duration::from_secs(2));
             assert_eq!(found(), expected, "{} {features}", program.display());
         }

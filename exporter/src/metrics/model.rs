@@ -406,9 +406,12 @@ impl Histogram {
 
     /// The last exemplar of the bucket with this upper bound.
     pub fn exemplar(&self, bound: f64) -> Option<&Example> {
+        if self.exemplars.is_empty() {
+            return None;
+        }
         let (place, _) = self.bounds.iter().enumerate().find(|(_, (known, _))| *known >= bound)?;
         // Where requests have become another series' they have left theirs.
-        if self.exemplars.is_empty() || self.counts.get(place)? == &0 {
+        if self.counts.get(place)? == &0 {
             return None;
         }
         let above = match place.checked_sub(1) {
