@@ -2,6 +2,7 @@
 
 pub mod families;
 pub mod format;
+mod labels;
 pub mod model;
 mod openmetrics;
 mod phases;

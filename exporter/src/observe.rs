@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod filter;
 pub mod handler;
+pub mod identity;
 pub mod ledger;
 pub mod listeners;
 pub mod naming;

@@ -6,6 +6,7 @@ use prometheus::{core::Collector, process_collector::ProcessCollector};
 use vigie_ebpf::types::{SchedValue, SeriesValue, WAIT_BOUNDS_NS};
 
 use super::{
+    labels::{identity, identity_and},
     model::{
         Bounds, Family, Kind, NativeHistogram, Value, counter, family, from_crate, gauge, histogram, pair, summary,
     },
@@ -208,8 +209,8 @@ fn aborted<'a>(routes: &[Route<'a>]) -> Family<'a> {
 fn services(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let (mut received, mut sent) = (Vec::new(), Vec::new());
     for (name, value) in &snapshot.exchanged {
-        received.push(counter(vec![pair("service", &**name)], value.received as f64));
-        sent.push(counter(vec![pair("service", &**name)], value.sent as f64));
+        received.push(counter(identity(name), value.received as f64));
+        sent.push(counter(identity(name), value.sent as f64));
     }
     let bounds = Bounds::new(WAIT_BOUNDS_NS.iter().map(|bound| *bound as f64 / NANOSECONDS));
     let (mut cpu, mut wait, mut switches) = (Vec::new(), Vec::new(), Vec::new());
@@ -221,12 +222,11 @@ fn services(snapshot: &Snapshot) -> Vec<Family<'_>> {
             involuntary,
             buckets,
         } = value;
-        let service = || pair("service", &**name);
-        cpu.push(counter(vec![service()], *on_cpu as f64 / NANOSECONDS));
+        cpu.push(counter(identity(name), *on_cpu as f64 / NANOSECONDS));
         let sum = *waited as f64 / NANOSECONDS;
-        wait.push(histogram(vec![service()], &bounds, *buckets, sum));
+        wait.push(histogram(identity(name), &bounds, *buckets, sum));
         for (kind, count) in [("voluntary", voluntary), ("involuntary", involuntary)] {
-            switches.push(counter(vec![service(), pair("type", kind)], *count as f64));
+            switches.push(counter(identity_and(name, pair("type", kind)), *count as f64));
         }
     }
     let runnable = snapshot.runnable.iter().flatten();
@@ -283,6 +283,7 @@ mod tests {
     use crate::{
         metrics::model::Metric,
         observe::{
+            identity::Identity,
             ledger::{ByLabels, Events, Labels},
             usage::UsageSnapshot,
         },
@@ -290,7 +291,7 @@ mod tests {
 
     fn labels(service: &str, handler: &str, status: u16) -> Labels {
         Labels {
-            service: service.into(),
+            identity: Rc::new(Identity::of(service)),
             port: 80,
             handler: handler.into(),
             method: "GET",

@@ -4,6 +4,7 @@ use vigie_ebpf::{phases::PHASE_NAMES, types::PHASE_BOUNDS_NS};
 
 use super::{
     families::NANOSECONDS,
+    labels::identity,
     model::{Bounds, Family, Kind, counter, family, gauge, histogram, pair},
     routes::Route,
 };
@@ -42,7 +43,7 @@ pub fn families<'a>(routes: &[Route<'a>], snapshot: &'a Snapshot) -> Vec<Family<
     let in_flight = snapshot
         .in_flight
         .iter()
-        .map(|(service, count)| gauge(vec![pair("service", &**service)], *count as f64))
+        .map(|(service, count)| gauge(identity(service), *count as f64))
         .collect();
     let unattributed = snapshot
         .unattributed

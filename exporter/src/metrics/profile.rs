@@ -15,12 +15,16 @@ use vigie_ebpf::types::{BOUNDS, STATUS_ABORTED, SeriesValue};
 
 use super::{
     families::NANOSECONDS,
+    labels::identity_and,
     model::{Bounds, Family, LabelSet, Metric, histogram, pair},
     routes,
 };
 use crate::{
     config::Profile,
-    observe::ledger::{Labels, Snapshot},
+    observe::{
+        identity::Identity,
+        ledger::{Labels, Snapshot},
+    },
 };
 
 /// What the kernel's latency buckets are.
@@ -47,7 +51,7 @@ struct Sums {
 /// Requests by the labels of a family.
 struct Table<'a, const N: usize> {
     names: [&'static str; N],
-    rows: BTreeMap<[Cow<'a, str>; N], Sums>,
+    rows: BTreeMap<Key<'a, N>, Sums>,
 }
 
 /// The families of the requests, as a profile names them. Vigie's own are made elsewhere: this gives none.
@@ -69,10 +73,8 @@ fn is_aborted(labels: &Labels) -> bool {
     labels.status == STATUS_ABORTED
 }
 
-/// The values of `service` and `port`.
-fn place(labels: &Labels) -> [Cow<'_, str>; 2] {
-    [(&*labels.service).into(), routes::port(labels.port).into()]
-}
+/// Requests by where they came in, and by `N` more labels.
+type Key<'a, const N: usize> = (&'a Identity, u16, [Cow<'a, str>; N]);
 
 // === impl Latency ===
 
@@ -149,17 +151,19 @@ impl<'a, const N: usize> Table<'a, N> {
         }
     }
 
-    /// Adds requests to those with the same labels.
-    fn add(&mut self, labels: [Cow<'a, str>; N], value: &SeriesValue) {
-        self.rows.entry(labels).or_default().add(value);
+    /// Adds requests of a series to those with the same labels.
+    fn add(&mut self, series: &'a Labels, labels: [Cow<'a, str>; N], value: &SeriesValue) {
+        let key = (&*series.identity, series.port, labels);
+        self.rows.entry(key).or_default().add(value);
     }
 
     /// Metrics of all of them. An empty label is none.
     fn metrics(&self, metric: impl Fn(LabelSet<'a>, &Sums) -> Metric<'a>) -> Vec<Metric<'a>> {
-        let rows = self.rows.iter().map(|(values, sums)| {
+        let rows = self.rows.iter().map(|((identity, port, values), sums)| {
+            let mut all = identity_and(identity, pair("port", routes::port(*port)));
             let pairs = self.names.iter().zip(values).filter(|(_, value)| !value.is_empty());
-            let pairs: Vec<_> = pairs.map(|(name, value)| pair(name, value.clone())).collect();
-            metric(pairs.into(), sums)
+            all.extend(pairs.map(|(name, value)| pair(name, value.clone())));
+            metric(all.into(), sums)
         });
         rows.collect()
     }

@@ -8,7 +8,10 @@ use vigie_ebpf::{
     types::{STATUS_ABORTED, SeriesValue},
 };
 
-use super::model::{LabelSet, pair};
+use super::{
+    labels::identity_and,
+    model::{LabelSet, pair},
+};
 use crate::observe::ledger::{Example, Labels, Snapshot};
 
 /// All requests of one service, port, handler and method.
@@ -78,12 +81,8 @@ pub fn port(port: u16) -> String {
 
 impl<'a> Route<'a> {
     fn new(series: &'a Labels, is_long_lived: bool) -> Self {
-        let pairs = vec![
-            pair("service", &*series.service),
-            pair("port", port(series.port)),
-            pair("method", series.method),
-            pair("handler", &*series.handler),
-        ];
+        let mut pairs = identity_and(&series.identity, pair("port", port(series.port)));
+        pairs.extend([pair("method", series.method), pair("handler", &*series.handler)]);
         Self {
             series,
             labels: pairs.into(),
@@ -95,13 +94,13 @@ impl<'a> Route<'a> {
 
     fn has(&self, other: &Labels) -> bool {
         let Labels {
-            service,
+            identity,
             port,
             handler,
             method,
             status: _,
         } = self.series;
-        (service, port, handler, method) == (&other.service, &other.port, &other.handler, &other.method)
+        (identity, port, handler, method) == (&other.identity, &other.port, &other.handler, &other.method)
     }
 
     /// The labels of what was answered with a status.

@@ -1,6 +1,12 @@
 //! The families of how services and the host use what they have.
 
-use super::model::{Family, Kind, Metric, Pair, counter, family, pair};
+use std::rc::Rc;
+
+use super::{
+    labels::{identity, identity_and},
+    model::{Family, Kind, Metric, Pair, counter, family, pair},
+};
+use crate::observe::identity::Identity;
 use crate::observe::usage::{
     CgroupUsage, HostUsage, KINDS, MODES, PortUsage, Pressure, ProcessUsage, RESOURCES, ServiceUsage, Trouble,
     UsageSnapshot,
@@ -77,7 +83,7 @@ pub fn families(snapshot: &UsageSnapshot) -> Vec<Family<'_>> {
         .collect()
 }
 
-fn of_services<'a>(services: impl Iterator<Item = (&'a String, &'a ServiceUsage)>) -> Vec<Collected<'a>> {
+fn of_services<'a>(services: impl Iterator<Item = (&'a Rc<Identity>, &'a ServiceUsage)>) -> Vec<Collected<'a>> {
     let mut count = Collected::gauge("service_processes", "Processes of a service.");
     let mut threads = Collected::gauge("service_threads", "Threads of a service's processes.");
     let mut resident = Collected::gauge(
@@ -126,7 +132,7 @@ fn of_services<'a>(services: impl Iterator<Item = (&'a String, &'a ServiceUsage)
         "Time that some, or all, tasks of a service's cgroup were held up for want of a resource.",
     );
     for (name, ServiceUsage { processes, cgroup }) in services {
-        let service = || vec![pair("service", name)];
+        let service = || identity(name);
         let ProcessUsage {
             processes,
             threads: number_of_threads,
@@ -189,7 +195,7 @@ fn push_pressure<'a>(family: &mut Collected<'a>, pressure: &Pressure, labels: &[
     }
 }
 
-fn of_trouble<'a>(services: impl Iterator<Item = (&'a String, &'a Trouble)>) -> [Collected<'a>; 2] {
+fn of_trouble<'a>(services: impl Iterator<Item = (&'a Rc<Identity>, &'a Trouble)>) -> [Collected<'a>; 2] {
     let mut retransmits = Collected::counter(
         "service_tcp_retransmits_total",
         "Segments that had to be sent again on a service's connections.",
@@ -204,16 +210,16 @@ fn of_trouble<'a>(services: impl Iterator<Item = (&'a String, &'a Trouble)>) -> 
             resets_sent,
             resets_received,
         } = trouble;
-        retransmits.push_some(vec![pair("service", name)], again.map(|count| count as f64));
+        retransmits.push_some(identity(name), again.map(|count| count as f64));
         for (direction, count) in [("sent", resets_sent), ("received", resets_received)] {
-            let labels = vec![pair("service", name), pair("direction", direction)];
+            let labels = identity_and(name, pair("direction", direction));
             resets.push_some(labels, count.map(|count| count as f64));
         }
     }
     [retransmits, resets]
 }
 
-fn of_ports<'a>(ports: impl Iterator<Item = (&'a (String, u16), &'a PortUsage)>) -> [Collected<'a>; 5] {
+fn of_ports<'a>(ports: impl Iterator<Item = (&'a (Rc<Identity>, u16), &'a PortUsage)>) -> [Collected<'a>; 5] {
     let mut listening = Collected::gauge(
         "service_listening",
         "1 while a service listens on a port, 0 once it has stopped.",
@@ -235,7 +241,7 @@ fn of_ports<'a>(ports: impl Iterator<Item = (&'a (String, u16), &'a PortUsage)>)
         "Connections to a port that a service listens on, those in the backlog included.",
     );
     for ((name, port), usage) in ports {
-        let labels = || vec![pair("service", name), pair("port", super::routes::port(*port))];
+        let labels = || identity_and(name, pair("port", super::routes::port(*port)));
         let PortUsage {
             is_listening,
             backlog: waiting,

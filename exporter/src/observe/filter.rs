@@ -145,7 +145,7 @@ impl Filter {
         let mut bits = [u64::MAX; SERVICES / 64];
         if !self.services.is_empty() {
             for (number, service) in services.iter() {
-                if !self.services.iter().any(|name| **name == *service.name) {
+                if !self.services.iter().any(|name| **name == *service.identity.service) {
                     clear(&mut bits, usize::from(number));
                 }
             }

@@ -30,6 +30,7 @@ use vigie_ebpf::{
 
 pub use self::{by_labels::ByLabels, exemplars::Example};
 use super::{
+    identity::Identity,
     listeners::listeners,
     process::{children, run_the_same},
     routes::{Lesson, Routes},
@@ -52,8 +53,8 @@ const MAX_SERIES: usize = 20_000;
 /// The labels of a request series, in the order of the text format.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Labels {
-    /// The service's name.
-    pub service: Rc<str>,
+    /// The service, and which instance of it.
+    pub identity: Rc<Identity>,
     /// The local TCP port; 0 for a unix socket.
     pub port: u16,
     /// The route's template.
@@ -90,16 +91,16 @@ pub struct Snapshot {
     pub exemplars: ByLabels<Vec<Example>>,
     /// How long requests have waited, by route: the status is 0.
     pub waits: ByLabels<WaitBuckets>,
-    /// Requests in flight, by service name.
-    pub in_flight: Vec<(Rc<str>, u64)>,
-    /// What services have exchanged with their clients, by service name.
-    pub exchanged: Vec<(Rc<str>, Exchanged)>,
+    /// Requests in flight, by service.
+    pub in_flight: Vec<(Rc<Identity>, u64)>,
+    /// What services have exchanged with their clients, by service.
+    pub exchanged: Vec<(Rc<Identity>, Exchanged)>,
     /// Time that is not attributed, in nanoseconds, by reason.
     pub unattributed: Vec<(&'static str, u64)>,
     /// The handlers of each service, by its name, whose durations are not shown.
     pub long_lived: BTreeMap<String, BTreeSet<String>>,
-    /// The scheduler's books, by service name.
-    pub sched: Vec<(Rc<str>, SchedValue)>,
+    /// The scheduler's books, by service.
+    pub sched: Vec<(Rc<Identity>, SchedValue)>,
     /// What was lost, by reason.
     pub lost: Vec<(&'static str, u64)>,
     /// Events.
@@ -117,7 +118,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether the config says that these requests last as long as their clients like.
     pub fn is_long_lived(&self, labels: &Labels) -> bool {
-        let handlers = self.long_lived.get(&*labels.service);
+        let handlers = self.long_lived.get(&*labels.identity.service);
         handlers.is_some_and(|handlers| handlers.contains(&*labels.handler))
     }
 }
@@ -493,9 +494,9 @@ impl Ledger {
         let mut sched = Vec::new();
         let (mut in_flight, mut exchanged) = (Vec::new(), Vec::new());
         for (number, service) in self.services.iter() {
-            in_flight.push((Rc::clone(&service.name), self.books.in_flight(number)?));
-            exchanged.push((Rc::clone(&service.name), self.books.exchanged(number)?));
-            sched.push((Rc::clone(&service.name), self.books.sched(number)?));
+            in_flight.push((Rc::clone(&service.identity), self.books.in_flight(number)?));
+            exchanged.push((Rc::clone(&service.identity), self.books.exchanged(number)?));
+            sched.push((Rc::clone(&service.identity), self.books.sched(number)?));
         }
         let mut lost: Vec<_> = [
             ("ring_full", Lost::RingFull),
@@ -597,10 +598,10 @@ impl Ledger {
     /// The labels of a series that is shown as one of this route.
     fn labels(&self, key: &SeriesKey, route: u32) -> Labels {
         Labels {
-            service: self
+            identity: self
                 .services
                 .get(key.service)
-                .map_or_else(|| Rc::from(""), |service| Rc::clone(&service.name)),
+                .map_or_else(Rc::default, |service| Rc::clone(&service.identity)),
             port: key.port,
             handler: self.routes.handler(route),
             method: method::name(key.method),

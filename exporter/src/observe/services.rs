@@ -8,6 +8,7 @@ use std::{
 use vigie_ebpf::types::{SERVICE_UNKNOWN, SERVICES};
 
 use super::{
+    identity::Identity,
     naming::{ServiceName, named_by_parent, service_name},
     process::ProcessInfo,
     template::Template,
@@ -20,8 +21,8 @@ const REST: &str = "other";
 /// One service.
 #[derive(Debug)]
 pub struct Service {
-    /// Its name, a label value.
-    pub name: Rc<str>,
+    /// Its name, and which instance it is.
+    pub identity: Rc<Identity>,
     /// The rule of the config that named it.
     pub rule: Option<usize>,
 }
@@ -118,7 +119,7 @@ impl Services {
         let number = u16::try_from(next).unwrap_or(SERVICE_UNKNOWN);
         self.numbers.insert(name.clone(), number);
         self.list.push(Service {
-            name: name.into(),
+            identity: Rc::new(Identity::of(&name)),
             rule,
         });
         number
@@ -143,7 +144,7 @@ impl Services {
         let handlers = |service: &Service| {
             let rule = self.rules.get(service.rule?)?;
             let handlers = rule.long_lived.iter().map(|template| template.as_str().to_owned());
-            Some((service.name.to_string(), handlers.collect()))
+            Some((service.identity.service.to_string(), handlers.collect()))
         };
         self.list.iter().filter_map(handlers).collect()
     }
@@ -171,7 +172,7 @@ mod tests {
         let numbers: Vec<u16> = (0..300).map(|i| number(&format!("s{i}"))).collect();
         assert_eq!(numbers[252], 255);
         assert_eq!(numbers[299], 255);
-        assert_eq!(services.get(255).map(|service| &*service.name), Some(REST));
+        assert_eq!(services.get(255).map(|service| &*service.identity.service), Some(REST));
         assert_eq!(services.iter().count(), 255);
     }
 }

@@ -17,7 +17,10 @@ mod processes;
 mod reading;
 mod unix_listening;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use anyhow::Result;
 use vigie_ebpf::{
@@ -33,7 +36,7 @@ pub use self::{
     processes::ProcessUsage,
 };
 use self::{cgroups::Cgroups, host::Host, listening::Listening, processes::Processes};
-use super::services::Services;
+use super::{identity::Identity, services::Services};
 use crate::kernel::books::Books;
 
 /// What connections without a request belong to.
@@ -62,12 +65,12 @@ pub struct Trouble {
 /// Everything that a scrape shows of usage.
 #[derive(Debug, Default)]
 pub struct UsageSnapshot {
-    /// By service name.
-    pub services: BTreeMap<String, ServiceUsage>,
-    /// By service name; [`NOBODY`] for connections without a request, if there was one.
-    pub trouble: BTreeMap<String, Trouble>,
-    /// By service name and port; port 0 for unix sockets.
-    pub ports: BTreeMap<(String, u16), PortUsage>,
+    /// By service.
+    pub services: BTreeMap<Rc<Identity>, ServiceUsage>,
+    /// By service; [`NOBODY`] for connections without a request, if there was one.
+    pub trouble: BTreeMap<Rc<Identity>, Trouble>,
+    /// By service and port; port 0 for unix sockets.
+    pub ports: BTreeMap<(Rc<Identity>, u16), PortUsage>,
     /// How long the threads of all services waited for a CPU, in nanoseconds, by CPU.
     pub waits: Vec<(u32, u64)>,
     /// The host.
@@ -134,7 +137,7 @@ impl Usage {
         for (number, service) in services.iter() {
             numbers.push(number);
             snapshot.services.insert(
-                service.name.to_string(),
+                Rc::clone(&service.identity),
                 ServiceUsage {
                     processes: by_service.get(&number).cloned().unwrap_or_default(),
                     cgroup: self.cgroups.usage(number),
@@ -142,7 +145,7 @@ impl Usage {
             );
             snapshot
                 .trouble
-                .insert(service.name.to_string(), trouble(books, number)?);
+                .insert(Rc::clone(&service.identity), trouble(books, number)?);
         }
         self.cgroups.end();
         let nobody = trouble(books, SERVICE_UNKNOWN)?;
@@ -151,11 +154,11 @@ impl Usage {
             .flatten()
             .any(|count| count > 0)
         {
-            snapshot.trouble.entry(NOBODY.to_owned()).or_insert(nobody);
+            snapshot.trouble.entry(Rc::new(Identity::of(NOBODY))).or_insert(nobody);
         }
         for ((number, port), usage) in ports {
             if let Some(service) = services.get(number) {
-                snapshot.ports.insert((service.name.to_string(), port), usage);
+                snapshot.ports.insert((Rc::clone(&service.identity), port), usage);
             }
         }
         let waits = books.waits_by_cpu(numbers.into_iter())?;

@@ -4,7 +4,7 @@ mod value;
 
 use std::borrow::Cow;
 
-use super::{Latency, Table, is_aborted, is_request, place};
+use super::{Latency, Table, is_aborted, is_request};
 use crate::{
     metrics::model::{Family, Kind, family},
     observe::ledger::Snapshot,
@@ -17,24 +17,17 @@ const VALUE: &str = "#val";
 
 /// The families.
 pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
-    let mut durations = Table::new(["service", "port", "status_code", "method", "path"]);
+    let mut durations = Table::new(["status_code", "method", "path"]);
     for (labels, value) in &snapshot.requests {
         if !is_request(labels) || snapshot.is_long_lived(labels) {
             continue;
         }
-        let [service, port] = place(labels);
         let status = match is_aborted(labels) {
             true => CLIENT_CLOSED_REQUEST,
             false => labels.status,
         };
-        let row = [
-            service,
-            port,
-            status.to_string().into(),
-            labels.method.into(),
-            path(&labels.handler),
-        ];
-        durations.add(row, value);
+        let row = [status.to_string().into(), labels.method.into(), path(&labels.handler)];
+        durations.add(labels, row, value);
     }
     vec![family(
         "http_request_duration_seconds",

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Latency, Table, is_aborted, is_request, place, split};
+use super::{Latency, Table, is_aborted, is_request, split};
 use crate::{
     metrics::model::{Bounds, Family, Kind, counter, family, histogram, summary},
     observe::ledger::Snapshot,
@@ -15,23 +15,22 @@ const GROUPS: [&str; 10] = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx", "7x
 
 /// The families.
 pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
-    let mut total = Table::new(["service", "port", "method", "status", "handler"]);
-    let mut sizes = Table::new(["service", "port", "handler"]);
-    let mut durations = Table::new(["service", "port", "method", "handler"]);
-    let mut all_durations = Table::new(["service", "port"]);
+    let mut total = Table::new(["method", "status", "handler"]);
+    let mut sizes = Table::new(["handler"]);
+    let mut durations = Table::new(["method", "handler"]);
+    let mut all_durations = Table::new([]);
     for (labels, value) in &snapshot.requests {
         if is_aborted(labels) || !is_request(labels) {
             continue;
         }
-        let [service, port] = place(labels);
         let method = || Cow::Borrowed(labels.method);
         let handler = || Cow::Borrowed(&*labels.handler);
         let group = GROUPS[usize::from(labels.status / 100) % GROUPS.len()].into();
-        total.add([service.clone(), port.clone(), method(), group, handler()], value);
-        sizes.add([service.clone(), port.clone(), handler()], value);
+        total.add(labels, [method(), group, handler()], value);
+        sizes.add(labels, [handler()], value);
         if !snapshot.is_long_lived(labels) {
-            durations.add([service.clone(), port.clone(), method(), handler()], value);
-            all_durations.add([service, port], value);
+            durations.add(labels, [method(), handler()], value);
+            all_durations.add(labels, [], value);
         }
     }
     let few = Bounds::new(FEW);

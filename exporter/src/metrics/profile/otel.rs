@@ -1,6 +1,6 @@
 //! The family of OpenTelemetry's semantic conventions for HTTP servers, named and labelled as Prometheus sees it.
 
-use super::{Latency, Table, is_aborted, is_request, place};
+use super::{Latency, Table, is_aborted, is_request};
 use crate::{
     metrics::model::{Family, Kind, family},
     observe::{
@@ -22,8 +22,6 @@ const ABORTED: &str = "aborted";
 /// The families.
 pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
     let mut durations = Table::new([
-        "service",
-        "port",
         "http_request_method",
         "http_response_status_code",
         "http_route",
@@ -34,7 +32,6 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
         if !is_request(labels) || snapshot.is_long_lived(labels) {
             continue;
         }
-        let [service, port] = place(labels);
         let status = labels.status.to_string();
         let (status, error) = match labels.status {
             _ if is_aborted(labels) => (String::new(), ABORTED.into()),
@@ -52,7 +49,8 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
         };
         let scheme = "http".into();
         durations.add(
-            [service, port, method.into(), status.into(), route.into(), scheme, error],
+            labels,
+            [method.into(), status.into(), route.into(), scheme, error],
             value,
         );
     }

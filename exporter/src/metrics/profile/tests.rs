@@ -10,7 +10,7 @@ use vigie_ebpf::phases::Phases;
 fn snapshot(requests: &[(&str, &'static str, u16, usize)]) -> Snapshot {
     let series = requests.iter().map(|(handler, method, status, bucket)| {
         let labels = Labels {
-            service: "shop".into(),
+            identity: Rc::new(Identity::of("shop")),
             port: 80,
             handler: (*handler).into(),
             method,

@@ -32,7 +32,7 @@ impl Ledger {
         let name = self
             .services
             .get(service)
-            .map_or_else(String::new, |service| service.name.to_string());
+            .map_or_else(String::new, |service| service.identity.service.to_string());
         Some((name, self.routes.handler(route).to_string()))
     }
 
