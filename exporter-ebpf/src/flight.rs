@@ -4,12 +4,18 @@
 
 use vigie_ebpf::types::{Request, SERVICE_UNKNOWN};
 
-use crate::{maps::IN_FLIGHT, report::is_known, thread};
+use crate::{
+    maps::{IN_FLIGHT, slot},
+    report::is_known,
+    thread,
+};
 
 /// Changes the number of a service's requests in flight, which is the sum over all CPUs.
 #[inline(always)]
 fn change(service: u16, number: u64) {
-    if let Some(count) = IN_FLIGHT.get_ptr_mut(service as u32) {
+    if let Some(place) = slot(service)
+        && let Some(count) = IN_FLIGHT.get_ptr_mut(place)
+    {
         // SAFETY: this CPU's element.
         unsafe { *count = (*count).wrapping_add(number) };
     }

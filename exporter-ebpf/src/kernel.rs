@@ -59,6 +59,12 @@ offsets! {
     TASK_PID,
     /// `struct task_struct`: `tgid`, the process's id.
     TASK_TGID,
+    /// `struct task_struct`: `exit_code`, as `wait(2)` has it.
+    TASK_EXIT_CODE,
+    /// `struct task_struct`: `real_parent`, the process that has made it. 0: not looked at.
+    TASK_PARENT,
+    /// `struct task_struct`: `cgroups`, the same for all that are in the same cgroups.
+    TASK_CGROUPS,
     /// `struct task_struct`: `sched_info.run_delay`.
     TASK_RUN_DELAY,
     /// `struct task_struct`: `sched_info.last_arrival`, when the thread got its CPU, by the clock of the run queues.
@@ -411,13 +417,28 @@ fn entry(process: u32) -> Option<*mut u16> {
     Some(unsafe { block.cast::<u16>().add(process as usize & (PROCESS_BLOCK - 1)) })
 }
 
-/// The service of a process.
+/// The entry of a process in the process table: see [`vigie_ebpf::service`].
 #[inline(always)]
-pub fn service(process: u32) -> u16 {
+pub fn entry_of(process: u32) -> u16 {
     match entry(process) {
         // SAFETY: the pointer is to an element of the map.
         Some(entry) => unsafe { entry.read_volatile() },
         None => SERVICE_UNKNOWN,
+    }
+}
+
+/// Whether a task is in the same cgroups as the process that has made it. What a container's or a unit's first process becomes
+/// is not: it is moved to cgroups of its own before.
+#[inline(always)]
+pub fn shares_cgroups(task: *const c_void) -> bool {
+    if TASK_PARENT.load() == 0 {
+        return false;
+    }
+    // SAFETY: both are pointers, to a `task_struct` and to a `css_set`.
+    unsafe {
+        let parent: *const c_void = load(task, &TASK_PARENT);
+        let own: u64 = load(task, &TASK_CGROUPS);
+        own == load::<u64>(parent, &TASK_CGROUPS)
     }
 }
 

@@ -5,7 +5,7 @@
 //! `cargo test` and the fuzzer run. Nothing here allocates, panics or recurses, and every loop has a constant bound:
 //! the verifier of the kernel has to be able to follow it.
 //!
-//! - [`types`]: what travels between the kernel and user space.
+//! - [`types`]: what travels between the kernel and user space; [`service`]: numbers of services.
 //! - [`request`]: from bytes to a request line; [`response`]: from bytes to a status; [`head`]: from the fields of either
 //!   to where the body ends; [`chunked`]: where a chunked body ends.
 //! - [`path`]: from a path to its shape, in which identifiers are collapsed.
@@ -33,6 +33,7 @@ pub mod path;
 pub mod phases;
 pub mod request;
 pub mod response;
+pub mod service;
 pub mod step;
 pub mod timeline;
 pub mod traced;

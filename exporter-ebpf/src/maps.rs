@@ -10,11 +10,13 @@ use vigie_ebpf::{
     clock::Offset,
     exemplar::{self, Exemplar, ExemplarKey},
     native::Native,
+    service,
     timeline::Timeline,
     traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
     types::{
-        BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, LOST, Lost, NATIVES, PROCESS_BLOCK, Parsed, Pieces,
-        ProcessSums, SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
+        BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, Killed, LOST, Lost, NATIVES, PROCESS_BLOCK, Parsed,
+        Pieces, ProcessSums, SERVICE_UNKNOWN, SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS,
+        ThreadBooks, VectorPlace, Waits,
     },
 };
 
@@ -40,7 +42,38 @@ pub static PROCESSES: Array<[u16; PROCESS_BLOCK], 131_072, BPF_F_MMAPABLE> = Arr
 #[btf_map]
 pub static PORTS: Array<[u64; 1024], 1> = Array::new();
 
-/// Whether a service has as many routes as it may have (1), by service number.
+/// Whose a slot is: the number of the service, and the bits of [`vigie_ebpf::service`]. 0: nobody's. Written by user space.
+#[btf_map]
+pub static OWNERS: Array<u32, SERVICES> = Array::new();
+
+/// The last process of a service that was killed by a signal, by slot.
+#[btf_map]
+pub static KILLED: Array<Killed, SERVICES> = Array::new();
+
+/// The slot of a service. `None`: it is no service, or not any more.
+#[inline(always)]
+pub fn slot(number: u16) -> Option<u32> {
+    let place = service::slot(number);
+    let owner = *OWNERS.get(place)?;
+    (number != SERVICE_UNKNOWN && owner as u16 == number).then_some(place)
+}
+
+/// Whether this is a service that has answered a request.
+#[inline(always)]
+pub fn answers(number: u16) -> bool {
+    let owner = OWNERS.get(service::slot(number)).map_or(0, |owner| *owner);
+    owner as u16 == number && owner & service::ANSWERS != 0
+}
+
+/// Whether there is no room for more series of a service.
+#[inline(always)]
+pub fn is_full(number: u16) -> bool {
+    OWNERS
+        .get(service::slot(number))
+        .is_some_and(|owner| *owner & service::FULL != 0)
+}
+
+/// Whether a service has as many routes as it may have (1), by slot.
 #[btf_map]
 pub static FULL: Array<u32, SERVICES> = Array::new();
 
@@ -65,18 +98,18 @@ pub static EXEMPLARS: LruHashMap<ExemplarKey, Exemplar, { exemplar::EXEMPLARS }>
 #[btf_map]
 pub static WAITS: HashMap<SeriesKey, Waits, 20_480, BPF_F_NO_PREALLOC> = HashMap::new();
 
-/// How many requests of a service are in flight: the sum over all CPUs.
+/// How many requests of a service are in flight, by slot: the sum over all CPUs.
 #[btf_map]
 pub static IN_FLIGHT: PerCpuArray<u64, SERVICES> = PerCpuArray::new();
 
-/// Bytes that services have exchanged with their clients, by service number.
+/// Bytes that services have exchanged with their clients, by slot.
 #[btf_map]
 static EXCHANGED: PerCpuArray<Exchanged, SERVICES> = PerCpuArray::new();
 
 /// What a service has exchanged on this CPU.
 #[inline(always)]
 pub fn exchanged(service: u16) -> Option<*mut Exchanged> {
-    EXCHANGED.get_ptr_mut(service as u32)
+    EXCHANGED.get_ptr_mut(slot(service)?)
 }
 
 /// The routes that user space taught.
@@ -87,7 +120,7 @@ pub static SHAPES: LruHashMap<ShapeKey, u32, 16_384> = LruHashMap::new();
 #[btf_map]
 pub static CACHE: PerCpuArray<CachedPath, CACHED_PATHS> = PerCpuArray::new();
 
-/// The scheduler's books, by service number.
+/// The scheduler's books, by slot.
 #[btf_map]
 pub static SCHED: PerCpuArray<SchedValue, SERVICES> = PerCpuArray::new();
 

@@ -8,13 +8,17 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, FExitContext},
 };
 use aya_log_ebpf::debug;
-use vigie_ebpf::types::{SERVICE_UNKNOWN, event, stage};
+use vigie_ebpf::{
+    service,
+    types::{Killed, SERVICE_UNKNOWN, event, stage},
+};
 
 use crate::{
     kernel::{
-        TASK_PID, TASK_TGID, adopt, connection, has_queued, load, port, received_up_to, service, set_service,
-        undisturbed, watch_new, watch_port,
+        TASK_EXIT_CODE, TASK_PID, TASK_TGID, adopt, connection, entry_of, has_queued, load, port, received_up_to,
+        set_service, shares_cgroups, undisturbed, watch_new, watch_port,
     },
+    maps::{KILLED, answers, slot},
     receive::received,
     report::{is_known, meet},
     schedule::{began, ended, left, visited},
@@ -193,28 +197,64 @@ pub fn vigie_fork(ctx: BtfTracePointContext) {
             load(child, &TASK_PID),
         )
     };
-    let service = service(process);
-    if is_known(service) {
+    let entry = entry_of(process);
+    if is_known(service::owner(entry)) {
         began(thread, child == process);
     } else {
         ended(thread);
     }
     if child == thread {
-        set_service(child, service);
+        set_service(child, entry);
     }
 }
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: another program, another
-/// service.
+/// service, or a part of the work of the one that has started it.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn vigie_exec(ctx: BtfTracePointContext) {
     let task: *const c_void = ctx.arg(0);
     // SAFETY: `tgid` is of type `pid_t`.
     let process: u32 = unsafe { load(task, &TASK_TGID) };
+    let owner = service::owner(entry_of(process));
+    if answers(owner) && shares_cgroups(task) {
+        set_service(process, owner | service::CHILD);
+        forget_process(process);
+        return;
+    }
     set_service(process, SERVICE_UNKNOWN);
     // What it did as another program is nothing of what it will be: the thread that is left has the process's id.
     ended(process);
     forget_process(process);
+}
+
+/// `sched_process_exit(struct task_struct *p)`; from 6.16 on with whether it is the last thread. Its exit code says by then which
+/// signal has killed it, if one has (`do_exit()` in kernel/exit.c, `W_EXITCODE`).
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn vigie_exit(ctx: BtfTracePointContext) {
+    let task: *const c_void = ctx.arg(0);
+    // SAFETY: the members are of type `pid_t`, and `int`.
+    let (thread, process, code): (u32, u32, u32) = unsafe {
+        (
+            load(task, &TASK_PID),
+            load(task, &TASK_TGID),
+            load(task, &TASK_EXIT_CODE),
+        )
+    };
+    let signal = code & 0x7f;
+    if thread != process || signal == 0 {
+        return;
+    }
+    if let Some(place) = slot(service::handler(entry_of(process)))
+        && let Some(killed) = KILLED.get_ptr_mut(place)
+    {
+        // SAFETY: the map's element. Of two that are killed at the same time either will do.
+        unsafe {
+            *killed = Killed {
+                time: bpf_ktime_get_ns(),
+                signal: signal as u64,
+            };
+        }
+    }
 }
 
 /// `sched_process_free(struct task_struct *p)`: a thread is no more, and has left its CPU for the last time.

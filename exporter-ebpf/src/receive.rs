@@ -12,6 +12,7 @@ use vigie_ebpf::{
     head::Framing,
     path::Shape,
     request::PATH,
+    service,
     step::Step,
     types::{
         CachedPath, Connection, Lost, Parsed, Pieces, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Read, Request,
@@ -22,8 +23,8 @@ use vigie_ebpf::{
 use crate::{
     exemplars,
     flight::take_off,
-    kernel::{busy, connection_or_adopt, first_read, forget_pieces, is_new, pieces, port, service},
-    maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, exchanged, lost},
+    kernel::{busy, connection_or_adopt, entry_of, first_read, forget_pieces, is_new, pieces, port},
+    maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, exchanged, lost, slot},
     parsers::{
         BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
         vigie_scan_lines, vigie_scan_request,
@@ -225,7 +226,7 @@ fn take_in(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
     let process = unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 };
     request.start = start;
     request.process = process;
-    request.service = service(process);
+    request.service = service::handler(entry_of(process));
     request.route = ROUTE_UNKNOWN;
     request.method = method;
     request.has_path = false;
@@ -322,7 +323,9 @@ fn find_shape(request: &mut Request) -> bool {
     }
     let route = taught(request.shape, request.service);
     if route == ROUTE_UNKNOWN {
-        let full = FULL.get(request.service as u32).is_some_and(|full| *full != 0);
+        let full = slot(request.service)
+            .and_then(|place| FULL.get(place))
+            .is_some_and(|full| *full != 0);
         if !full {
             return false;
         }

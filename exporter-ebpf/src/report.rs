@@ -4,27 +4,28 @@ use vigie_ebpf::{
     attribution::Reason,
     native::native_place,
     phases::Phases,
+    service,
     types::{
         Connection, Finished, Lost, PHASE_BOUNDS, PHASE_BOUNDS_NS, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER,
-        ROUTE_UNKNOWN, Request, RequestEvent, SERVICE_IGNORED, SERVICE_PENDING, SERVICE_UNKNOWN, SERVICES,
-        STATUS_ABORTED, SeriesKey, ShapeKey, bucket, event, stage,
+        ROUTE_UNKNOWN, Request, RequestEvent, SERVICE_IGNORED, SERVICE_PENDING, STATUS_ABORTED, SeriesKey, ShapeKey,
+        bucket, event, stage,
     },
 };
 
 use crate::{
     exemplars::vigie_note_exemplar,
     flight::land,
-    kernel::{service, set_service},
-    maps::{EVENTS, LATENCY_BOUNDS, NATIVE, SERIES, SHAPES, WAITS, add, lost, unattributed},
+    kernel::{entry_of, set_service},
+    maps::{EVENTS, LATENCY_BOUNDS, NATIVE, SERIES, SHAPES, WAITS, add, is_full, lost, slot, unattributed},
     trace,
 };
 
 const NOT_FOUND: u16 = 404;
 
-/// Whether a service number is one that user space gave.
+/// Whether a number is a service's.
 #[inline(always)]
 pub fn is_known(service: u16) -> bool {
-    service != SERVICE_UNKNOWN && (service as usize) < SERVICES
+    slot(service).is_some()
 }
 
 /// Counts the current request of a connection, which ended at `end`, and makes the connection ready for the next.
@@ -86,7 +87,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     let mut route = request.route;
     connection.exemplar_place = 0;
     if !is_known(number) && number != SERVICE_IGNORED {
-        number = service(request.process);
+        number = service::handler(entry_of(request.process));
     }
     if number == SERVICE_IGNORED {
         return 0;
@@ -102,7 +103,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
         // It is a route after all: user space has to hear of it under its own shape.
         route = ROUTE_UNKNOWN;
     }
-    let key = SeriesKey {
+    let mut key = SeriesKey {
         route,
         service: number,
         port: connection.port,
@@ -111,7 +112,12 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
         reserved: 0,
     };
     let mut place = 0;
-    if let (Some(value), Some(bounds)) = (SERIES.get_ptr_mut(key), LATENCY_BOUNDS.get(0)) {
+    let mut value = SERIES.get_ptr_mut(key);
+    if value.is_none() && route != ROUTE_UNKNOWN && is_full(number) {
+        key.route = ROUTE_OTHER;
+        value = SERIES.get_ptr_mut(key);
+    }
+    if let (Some(value), Some(bounds)) = (value, LATENCY_BOUNDS.get(0)) {
         if is_answered {
             note_waits(key, &finished.phases);
         }

@@ -13,6 +13,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::Global;
 use vigie_ebpf::{
+    service,
     timeline::Mark,
     types::{Lost, THREADS, ThreadBooks, WAIT_BOUNDS, WAIT_BOUNDS_NS, bucket, habit},
 };
@@ -20,10 +21,9 @@ use vigie_ebpf::{
 use crate::{
     kernel::{
         TASK_CPU, TASK_NIVCSW, TASK_NVCSW, TASK_ON_RQ, TASK_PID, TASK_RUN_DELAY, TASK_RUNS, TASK_RUNTIME, TASK_STATE,
-        TASK_TGID, load, service,
+        TASK_TGID, entry_of, load,
     },
-    maps::{RUNNABLE, SCHED, THREAD_BOOKS, add, lost},
-    report::is_known,
+    maps::{RUNNABLE, SCHED, THREAD_BOOKS, add, lost, slot},
     thread::{forget_thread, inherit, measures_phases, sums_of},
 };
 
@@ -98,10 +98,9 @@ pub fn ended(thread: u32) {
 pub fn left(task: *const c_void) {
     // SAFETY: `tgid` is of type `pid_t`.
     let process: u32 = unsafe { load(task, &TASK_TGID) };
-    let number = service(process);
-    if !is_known(number) {
+    let Some(owner) = slot(service::owner(entry_of(process))) else {
         return;
-    }
+    };
     // SAFETY: the members are of type `u64`, `unsigned long long`, `unsigned long` (three times), `pid_t`.
     let now = unsafe {
         ThreadBooks {
@@ -115,7 +114,7 @@ pub fn left(task: *const c_void) {
             habits: 0,
         }
     };
-    let (Some(place), Some(books)) = (place(now.thread), SCHED.get_ptr_mut(number as u32)) else {
+    let (Some(place), Some(books)) = (place(now.thread), SCHED.get_ptr_mut(owner)) else {
         return;
     };
     // SAFETY: the map's element. A thread leaves one CPU at a time.

@@ -14,16 +14,18 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use vigie_ebpf::{
+    service,
     trouble::{RESETS_RECEIVED, RESETS_SENT, RETRANSMITS, TROUBLES},
     types::{SERVICE_UNKNOWN, SERVICES},
 };
 
 use crate::{
-    kernel::{connection, service, undisturbed},
+    kernel::{connection, entry_of, undisturbed},
+    maps::slot,
     report::is_known,
 };
 
-/// The counters, by service number.
+/// The counters, by slot; the first are those of connections without a service.
 #[btf_map]
 static TROUBLE: PerCpuArray<[u64; TROUBLES], SERVICES> = PerCpuArray::new();
 
@@ -76,12 +78,10 @@ fn count(sock: *const c_void, what: usize, number: u64) {
     let request = &connection.request;
     let mut number_of_service = request.service;
     if !is_known(number_of_service) && request.process != 0 {
-        number_of_service = service(request.process);
+        number_of_service = service::handler(entry_of(request.process));
     }
-    if !is_known(number_of_service) {
-        number_of_service = SERVICE_UNKNOWN;
-    }
-    if let Some(counters) = TROUBLE.get_ptr_mut(number_of_service as u32) {
+    let place = slot(number_of_service).unwrap_or(service::slot(SERVICE_UNKNOWN));
+    if let Some(counters) = TROUBLE.get_ptr_mut(place) {
         // SAFETY: this CPU's element, and an index of it.
         unsafe { *counters.cast::<u64>().add(what) += number };
     }

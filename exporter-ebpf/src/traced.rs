@@ -3,6 +3,7 @@
 //! Each of the few that can trace at a time has a slot: a filter, a pace and counters of its own. So what one asks for neither
 //! widens nor uses up what another gets. A request that passes at least one filter travels once, with a bit for each.
 
+use crate::service;
 use crate::types::{Finished, Request, SERVICES, STATUS_ABORTED, SeriesKey};
 
 /// How many can trace at a time.
@@ -24,7 +25,7 @@ const FIRST_ERROR: u32 = 400;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// A bit for each service, by number.
+    /// A bit for each service, by slot.
     pub services: [u64; SERVICES / 64],
     /// The shortest duration, in nanoseconds.
     pub at_least: u64,
@@ -128,8 +129,8 @@ impl Wanted {
     /// Whether requests of a service are wanted. Of one that has no number yet, user space has to say.
     #[inline(always)]
     pub fn wants_service(&self, service: u16) -> bool {
-        let number = service as usize;
-        number == 0 || number >= SERVICES || (self.services[(number >> 6) & 3] >> (number & 63)) & 1 == 1
+        let slot = service::slot(service) as usize;
+        !service::is_number(service) || (self.services[(slot >> 6) & 3] >> (slot & 63)) & 1 == 1
     }
 
     /// Whether a request that took `duration` and was answered with `status` is wanted, as far as that goes.
@@ -198,8 +199,9 @@ mod tests {
         let mut services = [0; SERVICES / 64];
         services[1] = 1 << 6;
         let one = Wanted { services, ..ALL };
-        for service in 1..SERVICES as u16 {
-            assert_eq!(one.wants_service(service), service == 70, "{service}");
+        for slot in 1..=service::LAST_SLOT {
+            let number = service::number(5, slot);
+            assert_eq!(one.wants_service(number), slot == 70, "{slot}");
         }
         // What has no number yet.
         assert!(one.wants_service(0) && one.wants_service(0xffff));

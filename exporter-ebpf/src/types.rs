@@ -40,19 +40,14 @@ pub const WAIT_BOUNDS_NS: [u64; WAIT_BOUNDS] = [
     500_000_000,
     1_000_000_000,
 ];
-/// How many services a host can have, counting [`SERVICE_UNKNOWN`], which is none.
-pub const SERVICES: usize = 256;
+/// How many slots for services there are, counting that of [`SERVICE_UNKNOWN`], which is none.
+pub const SERVICES: usize = crate::service::SLOTS;
 /// How many CPUs the run-queue lengths are kept for.
 pub const CPUS: usize = 4096;
 /// How many entries of the process table are one map element.
 pub const PROCESS_BLOCK: usize = 32;
 
-/// A process that nothing is known of yet.
-pub const SERVICE_UNKNOWN: u16 = 0;
-/// A process that is not to be watched: Vigie itself.
-pub const SERVICE_IGNORED: u16 = 0xfffe;
-/// A process that user space was told of, and that it has not named yet.
-pub const SERVICE_PENDING: u16 = 0xffff;
+pub use crate::service::{IGNORED as SERVICE_IGNORED, PENDING as SERVICE_PENDING, UNKNOWN as SERVICE_UNKNOWN};
 
 /// The route of a request is not known yet.
 pub const ROUTE_UNKNOWN: u32 = 0;
@@ -171,6 +166,16 @@ pub struct SchedValue {
     pub involuntary: u64,
     /// Waits by length; see [`WAIT_BOUNDS_NS`].
     pub buckets: [u64; WAIT_BOUNDS + 1],
+}
+
+/// The last process of a service that was killed by a signal. All zero is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Killed {
+    /// When it ended.
+    pub time: u64,
+    /// The signal.
+    pub signal: u64,
 }
 
 /// Bytes that a service has exchanged with its clients, on one CPU.
@@ -608,6 +613,8 @@ mod pod {
     unsafe impl aya::Pod for super::Waits {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Exchanged {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Killed {}
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod text;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 pub use buckets::Buckets;
 pub use error::ConfigError;
@@ -23,6 +24,8 @@ use serde::de::DeserializeOwned;
 /// Largest configuration file that is read.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 const DEFAULT_MAX_ROUTES: u32 = 200;
+/// How long what has ended is shown, if nothing else is said.
+pub const RETENTION: Duration = Duration::from_secs(300);
 const MAX_ROUTES: std::ops::RangeInclusive<i64> = 1..=5000;
 
 /// A checked configuration.
@@ -36,6 +39,10 @@ pub struct Config {
     pub max_routes: u32,
     /// Naming rules, the first match wins.
     pub services: Vec<ServiceRule>,
+    /// How long what has ended is shown.
+    pub retention: Duration,
+    /// Whether the instances of a service are one.
+    pub merges_instances: bool,
 }
 
 impl Default for Config {
@@ -53,6 +60,8 @@ impl Config {
             profile,
             max_routes: DEFAULT_MAX_ROUTES,
             services: Vec::new(),
+            retention: RETENTION,
+            merges_instances: false,
         }
     }
 
@@ -115,6 +124,7 @@ impl Config {
             profile,
             max_routes,
             services: services.iter().map(rule::check).collect::<Result<_, _>>()?,
+            ..Self::of(profile)
         })
     }
 }

@@ -1,9 +1,9 @@
 //! `vigie serve`: watch, and serve what is seen to Prometheus.
 
-use std::{path::PathBuf, rc::Rc};
+use std::{path::PathBuf, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use log::info;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -32,6 +32,12 @@ pub struct Serve {
     /// Whose names, labels and buckets the request metrics have [default: what the file says, else vigie]
     #[arg(long = "metrics.profile", value_name = "PROFILE")]
     profile: Option<Profile>,
+    /// How long to show a service, and what was counted for it, after it has ended: `5m`, `90s`
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = retention)]
+    retention: Duration,
+    /// Whether to tell the instances of a service apart by their containers and pods, or to add them up
+    #[arg(long = "metrics.instances", value_name = "HOW", default_value = "apart")]
+    instances: Instances,
     /// What to log at the least.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     log_level: Level,
@@ -41,6 +47,26 @@ pub struct Serve {
     /// What the programs in the kernel log at the least; costs time for each event.
     #[arg(long = "log.kernel-level", value_name = "LEVEL", default_value = "off")]
     kernel_log_level: Level,
+}
+
+/// How instances of a service are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Instances {
+    /// With labels of their own, where they say something.
+    Apart,
+    /// As one.
+    Merged,
+}
+
+/// Up to a day: what is kept takes memory.
+const LONGEST_RETENTION: Duration = Duration::from_secs(86_400);
+
+fn retention(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration > LONGEST_RETENTION {
+        return Err("it is longer than a day".to_owned());
+    }
+    Ok(duration)
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
@@ -63,10 +89,12 @@ impl Serve {
     /// If the config is wrong, an address cannot be had, or no request can be seen.
     pub fn run(self) -> Result<()> {
         start(self.log_level, self.log_format)?;
-        let config = match &self.config_file {
+        let mut config = match &self.config_file {
             Some(path) => Config::load_for(path, self.profile)?,
             None => Config::of(self.profile.unwrap_or_default()),
         };
+        config.retention = self.retention;
+        config.merges_instances = self.instances == Instances::Merged;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

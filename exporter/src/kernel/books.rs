@@ -1,5 +1,6 @@
 //! What the kernel side has added up, and what it is taught.
 
+mod lives;
 mod usage;
 
 use std::{collections, io::Read as _, os::fd::AsFd as _};
@@ -14,8 +15,9 @@ use aya::{
 use vigie_ebpf::{
     attribution::REASONS,
     exemplar::{Exemplar, ExemplarKey},
+    service::slot,
     trouble::TROUBLES,
-    types::{BOUNDS, Exchanged, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
+    types::{BOUNDS, Exchanged, Killed, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
 };
 
 use super::{
@@ -38,12 +40,16 @@ pub struct Books {
     all_series: Batches<SeriesKey, SeriesValue>,
     waits: HashMap<MapData, SeriesKey, Waits>,
     all_waits: Batches<SeriesKey, Waits>,
-    exemplars: Batches<ExemplarKey, Exemplar>,
+    exemplars: HashMap<MapData, ExemplarKey, Exemplar>,
+    all_exemplars: Batches<ExemplarKey, Exemplar>,
     in_flight: PerCpuArray<MapData, u64>,
     exchanged: PerCpuArray<MapData, Exchanged>,
     unattributed: PerCpuArray<MapData, u64>,
     shapes: HashMap<MapData, ShapeKey, u32>,
+    all_shapes: Batches<ShapeKey, u32>,
     full: Array<MapData, u32>,
+    owners: Array<MapData, u32>,
+    killed: Array<MapData, Killed>,
     sched: PerCpuArray<MapData, SchedValue>,
     lost: PerCpuArray<MapData, u64>,
     ports: Array<MapData, [u64; 1024]>,
@@ -114,6 +120,7 @@ impl Books {
         };
         let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
         let (series, waits) = (take(&mut ebpf, "SERIES")?, take(&mut ebpf, "WAITS")?);
+        let (exemplars, shapes) = (take(&mut ebpf, "EXEMPLARS")?, take(&mut ebpf, "SHAPES")?);
         Ok(Self {
             processes: ProcessTable::new(take(&mut ebpf, "PROCESSES")?, ProcessTable::blocks(pid_max))?,
             native: NativeCounts::new(take(&mut ebpf, "NATIVE")?)?,
@@ -121,12 +128,16 @@ impl Books {
             series: series.try_into()?,
             all_waits: batches(&waits, 1)?,
             waits: waits.try_into()?,
-            exemplars: batches(&take(&mut ebpf, "EXEMPLARS")?, 1)?,
+            all_exemplars: batches(&exemplars, 1)?,
+            exemplars: exemplars.try_into()?,
             in_flight: take(&mut ebpf, "IN_FLIGHT")?.try_into()?,
             exchanged: take(&mut ebpf, "EXCHANGED")?.try_into()?,
             unattributed: take(&mut ebpf, "UNATTRIBUTED")?.try_into()?,
-            shapes: take(&mut ebpf, "SHAPES")?.try_into()?,
+            all_shapes: batches(&shapes, 1)?,
+            shapes: shapes.try_into()?,
             full: take(&mut ebpf, "FULL")?.try_into()?,
+            owners: take(&mut ebpf, "OWNERS")?.try_into()?,
+            killed: take(&mut ebpf, "KILLED")?.try_into()?,
             sched: take(&mut ebpf, "SCHED")?.try_into()?,
             lost: take(&mut ebpf, "LOST_COUNTS")?.try_into()?,
             ports: take(&mut ebpf, "PORTS")?.try_into()?,
@@ -178,7 +189,7 @@ impl Books {
     /// If the map cannot be read.
     pub fn exemplars(&self, mut show: impl FnMut(&ExemplarKey, &Exemplar)) -> Result<()> {
         Ok(self
-            .exemplars
+            .all_exemplars
             .for_each(|key, exemplars| exemplars.iter().for_each(|exemplar| show(key, exemplar)))?)
     }
 
@@ -188,7 +199,7 @@ impl Books {
     ///
     /// If the map cannot be read.
     pub fn in_flight(&self, service: u16) -> Result<u64> {
-        let counts = self.in_flight.get(&u32::from(service), 0)?;
+        let counts = self.in_flight.get(&slot(service), 0)?;
         // A request may begin on one CPU and end on another: each CPU's count alone can be below zero.
         let sum = counts.iter().fold(0u64, |sum, count| sum.wrapping_add(*count));
         Ok(u64::try_from(sum.cast_signed()).unwrap_or(0))
@@ -201,7 +212,7 @@ impl Books {
     /// If the map cannot be read.
     pub fn exchanged(&self, service: u16) -> Result<Exchanged> {
         let mut sum = Exchanged::default();
-        for Exchanged { received, sent } in self.exchanged.get(&u32::from(service), 0)?.iter() {
+        for Exchanged { received, sent } in self.exchanged.get(&slot(service), 0)?.iter() {
             sum.received += received;
             sum.sent += sent;
         }
@@ -252,7 +263,7 @@ impl Books {
     ///
     /// If the map cannot be written.
     pub fn close_routes(&mut self, service: u16) -> Result<()> {
-        Ok(self.full.set(u32::from(service), 1, 0)?)
+        Ok(self.full.set(slot(service), 1, 0)?)
     }
 
     /// What the scheduler's probe has added up for a service, over all CPUs.
@@ -262,7 +273,7 @@ impl Books {
     /// If the map cannot be read.
     pub fn sched(&self, service: u16) -> Result<SchedValue> {
         let mut sum = SchedValue::default();
-        for value in self.sched.get(&u32::from(service), 0)?.iter() {
+        for value in self.sched.get(&slot(service), 0)?.iter() {
             let SchedValue {
                 cpu,
                 wait,
@@ -323,6 +334,11 @@ impl Books {
             bits[usize::from(port >> 6)] |= 1 << (port & 63);
         }
         Ok(self.ports.set(0, bits, 0)?)
+    }
+
+    /// How many CPUs there can be: as many values a series has.
+    pub fn possible_cpus(&self) -> usize {
+        self.cpus
     }
 
     /// How many threads run or wait on each of the first `cpus` CPUs right now, Vigie's own left out. `None` if the

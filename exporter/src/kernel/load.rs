@@ -68,6 +68,8 @@ pub enum Role {
     Processes,
     /// Without it a thread may be taken for one that has ended.
     Threads,
+    /// Without it a service that is killed looks like one that was stopped.
+    Ends,
     /// Without it retransmits, or resets, of services are missing.
     Trouble,
     /// Without it `vigie_host_runqueue_length` is missing.
@@ -90,6 +92,7 @@ impl Role {
             Self::Scheduler => "the CPU and run-queue metrics of services are missing",
             Self::Processes => "a worker may be taken for another service until its first request",
             Self::Threads => "a thread's first stint may be missing from its service",
+            Self::Ends => "a service that is killed, and is in no unit and no container, is not shown as down",
             Self::Trouble => "service_tcp_retransmits_total, or a direction of service_tcp_resets_total, is missing",
             Self::RunQueue => "vigie_host_runqueue_length is missing",
             Self::Phases => "all of a request's time is unattributed",
@@ -183,7 +186,7 @@ const fn again(name: &'static str, ways: &'static [Way]) -> Plan {
     }
 }
 
-const PROBES: [Plan; 19] = [
+const PROBES: [Plan; 20] = [
     Plan {
         name: "ready",
         role: Role::Arrival,
@@ -318,6 +321,15 @@ const PROBES: [Plan; 19] = [
         )],
     },
     Plan {
+        name: "exit",
+        role: Role::Ends,
+        ways: &[tracepoint(
+            "vigie_exit",
+            "sched_process_exit",
+            &["struct task_struct *"],
+        )],
+    },
+    Plan {
         name: "exec",
         role: Role::Processes,
         ways: &[tracepoint(
@@ -439,6 +451,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         let sees_unix = btf.tracepoint_args(EVERY_SOCKET).is_ok() && !only_functions();
         let address = if sees_unix { offsets::unix_address(&btf) } else { 0 };
         offsets.found.push(("UNIX_ADDR", address));
+        offsets.found.extend(offsets::family(&btf));
         (offsets, signatures(&btf), preemption::functions(&btf, &release))
     };
     let btf = AyaBtf::parse(&bytes, aya::Endianness::default()).context("cannot understand the kernel's BTF")?;

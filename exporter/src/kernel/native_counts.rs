@@ -57,6 +57,13 @@ impl NativeCounts {
         }
     }
 
+    /// Gives a place back: the next series begins at zero.
+    pub fn clear(&self, place: usize) {
+        for count in self.counts(place).into_iter().flatten() {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// What was counted at a place.
     pub fn get(&self, place: usize) -> Option<Box<Native>> {
         let counts = self.counts(place)?;

@@ -22,7 +22,7 @@ pub const PHASES: &str = "phases";
 const OF_PHASES: Option<&str> = Some(PHASES);
 const RETRANSMIT: Option<&str> = Some("retransmit");
 
-const MEMBERS: [Member; 27] = [
+const MEMBERS: [Member; 28] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", &[2], None),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", &[1], None),
     ("SOCK_FAMILY", "sock", "__sk_common.skc_family", &[2], None),
@@ -47,6 +47,7 @@ const MEMBERS: [Member; 27] = [
     ("SIGNAL_THREADS", "signal_struct", "nr_threads", &[4], OF_PHASES),
     ("TASK_PID", "task_struct", "pid", &[4], None),
     ("TASK_TGID", "task_struct", "tgid", &[4], None),
+    ("TASK_EXIT_CODE", "task_struct", "exit_code", &[4], Some("exit")),
     ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay", &[8], SWITCH),
     ("TASK_RUNTIME", "task_struct", "se.sum_exec_runtime", &[8], SWITCH),
     ("TASK_NVCSW", "task_struct", "nvcsw", &[8], SWITCH),
@@ -107,6 +108,14 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets> {
 /// Where a unix socket's address is, or 0: this kernel has no unix sockets.
 pub fn unix_address(btf: &Btf<'_>) -> u32 {
     look_up(btf, "unix_sock", "addr", &[8]).unwrap_or(0)
+}
+
+/// Where a task's parent and its cgroups are, or 0: they are not looked at in this kernel.
+pub fn family(btf: &Btf<'_>) -> [(&'static str, u32); 2] {
+    let parent = look_up(btf, "task_struct", "real_parent", &[8]);
+    let cgroups = look_up(btf, "task_struct", "cgroups", &[8]);
+    let (parent, cgroups) = parent.and_then(|parent| Ok((parent, cgroups?))).unwrap_or((0, 0));
+    [("TASK_PARENT", parent), ("TASK_CGROUPS", cgroups)]
 }
 
 fn look_up(btf: &Btf<'_>, strukt: &str, member: &str, sizes: &[u32]) -> Result<u32> {

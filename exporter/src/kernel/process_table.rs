@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData};
 use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use vigie_ebpf::types::PROCESS_BLOCK;
+use vigie_ebpf::{service, types::PROCESS_BLOCK};
 
 /// The table, mapped.
 #[derive(Debug)]
@@ -58,12 +58,17 @@ impl ProcessTable {
         Some(unsafe { AtomicU16::from_ptr(self.memory.as_mut_ptr().cast::<u16>().add(process as usize)) })
     }
 
-    /// The service of a process, as the kernel side sees it.
+    /// The entry of a process, as [`vigie_ebpf::service`] has it.
     pub fn get(&self, process: u32) -> u16 {
         self.entry(process).map_or(0, |entry| entry.load(Ordering::Relaxed))
     }
 
-    /// Sets the service of a process.
+    /// The service that a process works for, be it as a child of another program.
+    pub fn owner(&self, process: u32) -> u16 {
+        service::owner(self.get(process))
+    }
+
+    /// Sets the entry of a process.
     pub fn set(&self, process: u32, service: u16) {
         if let Some(entry) = self.entry(process) {
             entry.store(service, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use std::{borrow::Cow, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use vigie_ebpf::{
+    service::slot,
     traced::{ANY_STATUS, ROUTES, TraceEvent, Wanted, burst, interval, is_error},
     types::SERVICES,
 };
@@ -146,7 +147,7 @@ impl Filter {
         if !self.services.is_empty() {
             for (number, service) in services.iter() {
                 if !self.services.iter().any(|name| **name == *service.identity.service) {
-                    clear(&mut bits, usize::from(number));
+                    clear(&mut bits, slot(number) as usize);
                 }
             }
         }
@@ -183,6 +184,7 @@ fn clear(bits: &mut [u64], number: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RETENTION;
 
     #[test]
     fn a_filter_survives_a_query() {
@@ -231,7 +233,7 @@ mod tests {
         assert_eq!(bits[0], !0b1110);
         assert!(bits[1..].iter().all(|word| *word == u64::MAX));
         assert!(Filter::default().routes(&routes).iter().all(|word| *word == u64::MAX));
-        let wanted = filter.wanted(&Services::new(Vec::new()));
+        let wanted = filter.wanted(&Services::new(Vec::new(), RETENTION, false));
         assert_eq!((wanted.services, wanted.status), ([u64::MAX; 4], ANY_STATUS));
     }
 }

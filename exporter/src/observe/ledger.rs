@@ -5,11 +5,14 @@
 
 mod by_labels;
 mod exemplars;
+mod lives;
 mod names;
+mod room;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     rc::Rc,
+    time::Instant,
 };
 
 use anyhow::{Result, ensure};
@@ -22,13 +25,18 @@ use vigie_ebpf::{
     native::Native,
     phases::Phases,
     request::PATH,
+    service,
     types::{
-        Exchanged, Lost, NATIVES, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, RequestEvent,
-        SERVICE_IGNORED, SERVICE_UNKNOWN, SERVICES, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
+        Exchanged, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
+        SERVICE_UNKNOWN, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
     },
 };
 
 pub use self::{by_labels::ByLabels, exemplars::Example};
+use self::{
+    lives::{Natives, PERIOD, SHORT_PERIOD},
+    room::Room,
+};
 use super::{
     identity::Identity,
     listeners::listeners,
@@ -46,9 +54,6 @@ use crate::{
         load::padded_bounds,
     },
 };
-
-/// How many series there may be at the most. Beyond, requests of new ones are counted under `other`.
-const MAX_SERIES: usize = 20_000;
 
 /// The labels of a request series, in the order of the text format.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,6 +137,10 @@ pub struct Ledger {
     routes: Routes,
     /// What was counted here. Every series that the kernel keeps has an entry.
     counted: BTreeMap<SeriesKey, Counted>,
+    /// Which native histograms are nobody's.
+    natives: Natives,
+    /// How many series there may be.
+    room: Room,
     /// What was shown as `none` of a route, when it was.
     shown_as_none: HashMap<SeriesKey, SeriesValue>,
     /// The native histograms that were shown as `none` of a route, when it was.
@@ -149,6 +158,8 @@ pub struct Ledger {
     usage: Usage,
     /// What tells when exemplars were.
     clock: WallClock,
+    /// When it was last looked who has ended.
+    ticked: Option<Instant>,
 }
 
 /// A series, as far as it was counted here.
@@ -233,26 +244,19 @@ impl Ledger {
     /// If the maps cannot be written.
     pub fn new(mut books: Books, ring: RingBuf<MapData>, config: &Config) -> Result<Self> {
         books.processes.set(std::process::id(), SERVICE_IGNORED);
-        let mut services = Services::new(config.services.clone());
         let listeners = listeners();
         let ports: HashSet<u16> = listeners.iter().map(|(_, port)| *port).collect();
         books.adopt_ports(ports.iter().copied())?;
-        for (process, port) in &listeners {
-            services.add_port(*process, *port);
-        }
-        for (process, port) in listeners {
-            if books.processes.get(process) == SERVICE_UNKNOWN {
-                let service = services.identify(process, "unknown", port);
-                books.processes.set(process, service);
-            }
-        }
-        let cpus = online_cpus();
-        let usage = Usage::start(&books);
-        Ok(Self {
+        let room = Room::new(books.possible_cpus());
+        let mut ledger = Self {
+            usage: Usage::new(),
+            services: Services::new(config.services.clone(), config.retention, config.merges_instances),
+            natives: Natives::default(),
+            room,
+            ticked: None,
             books,
             ring,
             bounds: padded_bounds(config.buckets.nanos()),
-            services,
             routes: Routes::new(config.max_routes as usize).with_not_found(config.profile.shows_not_found()),
             counted: BTreeMap::new(),
             shown_as_none: HashMap::new(),
@@ -262,10 +266,20 @@ impl Ledger {
             waits_as_none: HashMap::new(),
             events: Events::default(),
             ports,
-            cpus,
-            usage,
+            cpus: online_cpus(),
             clock: WallClock::now(),
-        })
+        };
+        for (process, port) in &listeners {
+            ledger.services.add_port(*process, *port);
+        }
+        for (process, port) in listeners {
+            if ledger.books.processes.get(process) == SERVICE_UNKNOWN {
+                let service = ledger.identify(process, "unknown", port)?;
+                ledger.books.processes.set(process, service);
+            }
+        }
+        ledger.usage.start(&ledger.books);
+        Ok(ledger)
     }
 
     /// Handles everything that waits in the ring buffer. An event that cannot be handled is logged, and the others are all the
@@ -276,6 +290,9 @@ impl Ledger {
             if let Err(failure) = event.and_then(|event| self.handle(event)) {
                 error!("cannot handle an event: {failure:#}");
             }
+        }
+        if let Err(failure) = self.tick(PERIOD) {
+            error!("cannot look who has ended: {failure:#}");
         }
     }
 
@@ -296,8 +313,8 @@ impl Ledger {
         }
     }
 
-    fn is_known(service: u16) -> bool {
-        service != SERVICE_UNKNOWN && usize::from(service) < SERVICES
+    fn is_known(&self, service: u16) -> bool {
+        self.services.get(service).is_some()
     }
 
     fn meet(&mut self, event: &ProcessEvent) -> Result<()> {
@@ -324,27 +341,32 @@ impl Ledger {
         } else {
             self.events.process += 1;
         }
-        self.service_of(process, &command, port);
-        Ok(())
+        self.service_of(process, &command, port).map(drop)
     }
 
     /// The service of a process, which is named if it has none yet.
-    fn service_of(&mut self, process: u32, command: &[u8], port: u16) -> u16 {
-        let service = self.books.processes.get(process);
-        if Self::is_known(service) || service == SERVICE_IGNORED {
-            return service;
+    fn service_of(&mut self, process: u32, command: &[u8], port: u16) -> Result<u16> {
+        let service = service::handler(self.books.processes.get(process));
+        if self.is_known(service) || service == SERVICE_IGNORED {
+            return Ok(service);
         }
         let command = command.split(|byte| *byte == 0).next().unwrap_or_default();
-        let service = self.services.identify(process, &String::from_utf8_lossy(command), port);
+        let service = self.identify(process, &String::from_utf8_lossy(command), port)?;
         self.books.processes.set(process, service);
         self.adopt_workers(process, service);
-        service
+        Ok(service)
+    }
+
+    fn identify(&mut self, process: u32, command: &str, port: u16) -> Result<u16> {
+        let service = self.services.identify(process, command, port);
+        self.settle()?;
+        Ok(service)
     }
 
     /// Workers that a process has forked before it was named are of its service, too. Those that it forks from now on are from the start.
     fn adopt_workers(&self, process: u32, service: u16) {
         for child in children(process) {
-            let is_named = Self::is_known(self.books.processes.get(child));
+            let is_named = self.is_known(service::handler(self.books.processes.get(child)));
             if !is_named && self.books.processes.get(child) != SERVICE_IGNORED && run_the_same(process, child) {
                 self.books.processes.set(child, service);
                 self.adopt_workers(child, service);
@@ -363,10 +385,10 @@ impl Ledger {
             path,
         } = event;
         self.events.path += 1;
-        let service = if Self::is_known(*service) {
+        let service = if self.is_known(*service) {
             *service
         } else {
-            self.service_of(*process, b"unknown", 0)
+            self.service_of(*process, b"unknown", 0)?
         };
         let length = *length as usize;
         let path = &path[..length.min(PATH)];
@@ -393,8 +415,8 @@ impl Ledger {
             finished,
         } = event;
         self.events.request += 1;
-        if !Self::is_known(key.service) {
-            key.service = self.service_of(process, b"unknown", key.port);
+        if !self.is_known(key.service) {
+            key.service = self.service_of(process, b"unknown", key.port)?;
         }
         if key.service == SERVICE_IGNORED {
             return Ok(());
@@ -405,20 +427,18 @@ impl Ledger {
         }
         self.routes.note(key.route, key.status);
         key.route = self.routes.counted_as(key.route);
-        if self.counted.len() >= MAX_SERIES && !self.counted.contains_key(&key) {
-            key.route = ROUTE_OTHER;
+        if self.services.note_answer(key.service, key.port) {
+            self.books.note_answers(key.service)?;
+            self.adopt_children(process, key.service);
         }
+        self.make_room(&mut key)?;
         // The request is counted first: whatever fails below is tried again with the next.
         if key.status != STATUS_ABORTED {
             let Phases { queue, runqueue, .. } = finished.phases;
             waits::count_request(self.waits.entry(route_key(&key)).or_default(), queue, runqueue);
         }
-        // The first place is nobody's, and series beyond the last have none.
-        let place = Some(self.counted.len() + 1).filter(|place| *place < NATIVES);
-        let counted = self
-            .counted
-            .entry(key)
-            .or_insert_with(|| Counted::new(place.unwrap_or(0)));
+        let natives = &mut self.natives;
+        let counted = self.counted.entry(key).or_insert_with(|| Counted::new(natives.take()));
         counted.value.count(&self.bounds, &finished);
         if counted.native != 0 {
             self.books.native.count(counted.native, finished.phases.duration());
@@ -445,6 +465,7 @@ impl Ledger {
     /// If the maps cannot be read.
     pub fn snapshot(&mut self, with_native: bool, with_exemplars: bool) -> Result<Snapshot> {
         self.drain();
+        self.tick(SHORT_PERIOD)?;
         let mut requests = Vec::with_capacity(self.counted.len());
         let mut answered = BTreeMap::<SeriesKey, u64>::new();
         let series = self.counted.len();
@@ -513,9 +534,7 @@ impl Ledger {
         .collect();
         lost.push(("reentered", self.books.missed()?));
         lost.push(("path_forgotten", self.routes.forgotten()));
-        let on_unix = self.counted.keys().filter(|key| key.port == 0);
-        let on_unix = on_unix.map(|key| key.service).collect();
-        let usage = self.usage.collect(&self.books, &self.services, &on_unix, &self.cpus)?;
+        let usage = self.usage.collect(&self.books, &self.services, &self.cpus)?;
         Ok(Snapshot {
             requests: ByLabels::new(requests, add),
             native,

@@ -27,6 +27,67 @@ const RUNTIMES: [&str; 9] = [
     "lxd",
 ];
 
+/// What is known of the service of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// The rule of the config that matches, and its name.
+    pub rule: Option<(usize, String)>,
+    /// The systemd unit.
+    pub unit: Option<String>,
+    /// The container's id.
+    pub container: Option<String>,
+    /// The application.
+    pub app: String,
+    /// Whether a better name may be seen.
+    pub is_weak: bool,
+}
+
+// === impl Described ===
+
+impl Described {
+    /// Whether somebody has asked for it to run.
+    pub fn is_managed(&self) -> bool {
+        self.unit.is_some() || self.container.is_some()
+    }
+
+    /// Who it is; whether its unit runs other applications besides.
+    pub fn identity(&self, unit_is_shared: bool) -> crate::observe::identity::Identity {
+        let unit = self
+            .unit
+            .as_deref()
+            .filter(|_| !unit_is_shared && self.container.is_none());
+        let name = self
+            .rule
+            .as_ref()
+            .map(|(_, name)| name.as_str())
+            .or(unit)
+            .unwrap_or(&self.app);
+        crate::observe::identity::Identity {
+            service: name.into(),
+            container: self.container.as_deref().unwrap_or_default().into(),
+            ..crate::observe::identity::Identity::default()
+        }
+    }
+}
+
+/// Describes the service of a process.
+pub fn describe(
+    process: &ProcessInfo,
+    parent: Option<&ProcessInfo>,
+    ports: &[u16],
+    rules: &[ServiceRule],
+) -> Described {
+    let name = service_name(process, parent, ports, rules);
+    let unit = systemd_unit(&process.cgroups).and_then(|unit| unit.strip_suffix(".service").map(str::to_owned));
+    Described {
+        rule: name.rule.map(|rule| (rule, name.name)),
+        unit: unit.filter(|unit| !RUNTIMES.contains(&unit.as_str())),
+        container: container_id(&process.cgroups).map(|id| id.chars().take(SHORT_ID).collect()),
+        app: sanitize(&interpreter::app_name(parent.unwrap_or(process)), MAX_NAME),
+        is_weak: false,
+    }
+}
+
 /// The name of a service, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceName {

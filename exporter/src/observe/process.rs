@@ -65,6 +65,15 @@ impl ProcessInfo {
         Ok(process)
     }
 
+    /// The start time of a process, in clock ticks since boot.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the process is gone.
+    pub fn read_start(pid: u32) -> io::Result<u64> {
+        Ok(read_stat(&Path::new("/proc").join(pid.to_string()), pid)?.1)
+    }
+
     /// Builds a process from what is always known of it.
     #[must_use]
     pub fn from_parts(pid: u32, comm: &str, argv: Vec<String>) -> Self {
@@ -114,6 +123,13 @@ pub fn children(pid: u32) -> Vec<u32> {
 pub fn run_the_same(one: u32, other: u32) -> bool {
     let exe = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     exe(one).is_some_and(|exe_of_one| Some(exe_of_one) == exe(other))
+}
+
+/// Whether two processes are in the same cgroups, as far as that can be read.
+#[must_use]
+pub fn share_cgroups(one: u32, other: u32) -> bool {
+    let cgroups = |pid: u32| std::fs::read(format!("/proc/{pid}/cgroup")).ok();
+    cgroups(one).is_some_and(|of_one| Some(of_one) == cgroups(other))
 }
 
 /// Splits a `cmdline` file into its arguments.

@@ -1,22 +1,34 @@
 //! The services of this host: their numbers, names, ports, and which process belongs to which.
+//!
+//! A number lives as long as its service does on this host, and a while longer, so that its last counts are scraped. Then it is
+//! given to another. There are few numbers: where they run out, those go first that nobody would miss.
+
+mod life;
+mod numbers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
+    time::{Duration, Instant},
 };
 
-use vigie_ebpf::types::{SERVICE_UNKNOWN, SERVICES};
+use log::info;
+use vigie_ebpf::service::slot;
 
+pub use self::life::{Kill, Life};
+use self::numbers::Numbers;
 use super::{
     identity::Identity,
-    naming::{ServiceName, named_by_parent, service_name},
+    naming::{Described, describe, named_by_parent},
     process::ProcessInfo,
     template::Template,
 };
 use crate::config::ServiceRule;
 
-/// The service that everything belongs to once there are more services than numbers.
+/// The service that everything belongs to while there are more services than numbers.
 const REST: &str = "other";
+/// How many processes are remembered as listening.
+const MAX_LISTENING: usize = 8192;
 
 /// One service.
 #[derive(Debug)]
@@ -25,34 +37,86 @@ pub struct Service {
     pub identity: Rc<Identity>,
     /// The rule of the config that named it.
     pub rule: Option<usize>,
+    /// Whether somebody has asked for it to run: it is in a unit or in a container.
+    pub is_managed: bool,
+    /// The ports that it has answered requests on; 0 for unix sockets.
+    pub answered: BTreeSet<u16>,
+    /// Whether it runs.
+    pub life: Life,
+    /// The unit that its processes are in, and the application that they are.
+    application: (Option<String>, String),
+    /// Whether a better name may be seen.
+    is_weak: bool,
+    /// The service that this one turned out to be: it is shown as a part of that one, as long as that is there.
+    part_of: Option<u16>,
+    /// When it was given its number.
+    since: Instant,
+}
+
+/// What has happened to a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is a service's from now on.
+    Given(u16),
+    /// It is nobody's any more.
+    Freed(u16),
+}
+
+/// How numbers went before their time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Services that had ended, and were still shown.
+    pub ended: u64,
+    /// Services that only listened.
+    pub silent: u64,
+    /// Processes whose service found no number: they are `other`.
+    pub nameless: u64,
 }
 
 /// All services.
 #[derive(Debug)]
 pub struct Services {
     rules: Vec<ServiceRule>,
-    list: Vec<Service>,
-    numbers: HashMap<String, u16>,
+    is_merged: bool,
+    retention: Duration,
+    numbers: Numbers,
+    services: BTreeMap<u16, Service>,
+    by_identity: HashMap<Identity, u16>,
+    /// The applications that run in a unit.
+    units: HashMap<String, BTreeSet<String>>,
     /// What a process listens on, and when that process started: its id may come again.
     ports: HashMap<u32, (u64, BTreeSet<u16>)>,
+    changes: Vec<Change>,
+    dropped: Dropped,
+    has_warned: bool,
 }
 
 // === impl Services ===
 
 impl Services {
-    /// No service yet.
-    pub fn new(rules: Vec<ServiceRule>) -> Self {
+    /// No service yet. Those that have ended are kept for `retention`; instances of a service are one if `is_merged`.
+    pub fn new(rules: Vec<ServiceRule>, retention: Duration, is_merged: bool) -> Self {
         Self {
             rules,
-            list: Vec::new(),
-            numbers: HashMap::new(),
+            is_merged,
+            retention,
+            numbers: Numbers::default(),
+            services: BTreeMap::new(),
+            by_identity: HashMap::new(),
+            units: HashMap::new(),
             ports: HashMap::new(),
+            changes: Vec::new(),
+            dropped: Dropped::default(),
+            has_warned: false,
         }
     }
 
     /// A process listens on a TCP port.
     pub fn add_port(&mut self, process: u32, port: u16) {
         let start = ProcessInfo::read(process).map_or(0, |info| info.start_ticks);
+        if self.ports.len() >= MAX_LISTENING && !self.ports.contains_key(&process) {
+            self.forget_gone();
+        }
         let known = self.ports.entry(process).or_insert_with(|| (start, BTreeSet::new()));
         if known.0 != start {
             *known = (start, BTreeSet::new());
@@ -60,9 +124,16 @@ impl Services {
         known.1.insert(port);
     }
 
-    /// The processes that have begun to listen, alive or not, with their ports.
+    /// The processes that have begun to listen, with their ports.
     pub fn listening(&self) -> impl Iterator<Item = (u32, &BTreeSet<u16>)> {
         self.ports.iter().map(|(process, (_, ports))| (*process, ports))
+    }
+
+    /// Forgets what processes listened on that are gone.
+    pub fn forget_gone(&mut self) {
+        self.ports.retain(|process, (start, _)| {
+            ProcessInfo::read_start(*process).is_ok_and(|now| now == *start && *start != 0)
+        });
     }
 
     /// Whether a rule asks for a port.
@@ -78,15 +149,22 @@ impl Services {
         known.map(|(_, ports)| ports.clone()).unwrap_or_default()
     }
 
-    /// Finds the service of a process. `command` is its name in case that it is gone already.
+    /// Finds the service of a process. `command` is its name in case that it is gone already. What became of numbers on the way
+    /// is for [`Self::take_changes`].
     pub fn identify(&mut self, process: u32, command: &str, port: u16) -> u16 {
         let info = ProcessInfo::read(process).unwrap_or_else(|_| ProcessInfo::from_parts(process, command, Vec::new()));
+        let described = self.describe(&info, port);
+        self.number(described)
+    }
+
+    /// What is known of the service of a process, which has been seen on a port, or on none (0).
+    fn describe(&self, info: &ProcessInfo, port: u16) -> Described {
         let parent = if info.ppid > 1 {
             ProcessInfo::read(info.ppid).ok()
         } else {
             None
         };
-        let mut ports = self.ports_of(&info);
+        let mut ports = self.ports_of(info);
         ports.insert(port);
         // A worker may accept on a socket that its master listens on. A supervisor's own ports are not its children's.
         if let Some(master) = parent
@@ -95,39 +173,236 @@ impl Services {
         {
             ports.extend(self.ports_of(master));
         }
-        let parent = parent.filter(|_| named_by_parent(&info));
+        let parent = parent.filter(|_| named_by_parent(info));
         let ports: Vec<u16> = ports.into_iter().filter(|port| *port != 0).collect();
-        let name = service_name(&info, parent.as_ref(), &ports, &self.rules);
-        self.number(name)
+        describe(info, parent.as_ref(), &ports, &self.rules)
     }
 
-    fn number(&mut self, ServiceName { name, rule }: ServiceName) -> u16 {
-        if let Some(number) = self.numbers.get(&name) {
-            return *number;
+    /// The number of a service, which is given one if it has none.
+    fn number(&mut self, described: Described) -> u16 {
+        let is_shared = self.is_shared(&described);
+        let identity = self.shown(described.identity(is_shared));
+        if let Some(number) = self.by_identity.get(&identity).copied() {
+            if let Some(service) = self.services.get_mut(&number) {
+                service.life = Life::Alive;
+                service.is_weak &= described.is_weak;
+                service.is_managed |= described.is_managed();
+            }
+            return number;
         }
-        // Numbers start at 1: SERVICE_UNKNOWN is none. The last is for what comes when all are given.
-        let next = self.list.len() + 1 + SERVICE_UNKNOWN as usize;
-        let last = SERVICES - 1;
-        if next > last {
-            return u16::try_from(last).unwrap_or(SERVICE_UNKNOWN);
-        }
-        let (name, rule) = if next == last {
-            (REST.to_owned(), None)
-        } else {
-            (name, rule)
+        let Some(number) = self.numbers.give().or_else(|| self.make_room()) else {
+            return self.rest();
         };
-        let number = u16::try_from(next).unwrap_or(SERVICE_UNKNOWN);
-        self.numbers.insert(name.clone(), number);
-        self.list.push(Service {
-            identity: Rc::new(Identity::of(&name)),
-            rule,
-        });
+        self.add(number, identity, described);
         number
+    }
+
+    fn shown(&self, identity: Identity) -> Identity {
+        if self.is_merged { identity.merged() } else { identity }
+    }
+
+    fn add(&mut self, number: u16, identity: Identity, described: Described) {
+        let is_managed = described.is_managed();
+        let Described {
+            rule,
+            unit,
+            app,
+            is_weak,
+            ..
+        } = described;
+        self.by_identity.insert(identity.clone(), number);
+        self.services.insert(
+            number,
+            Service {
+                identity: Rc::new(identity),
+                rule: rule.map(|(rule, _)| rule),
+                is_managed,
+                answered: BTreeSet::new(),
+                life: Life::Alive,
+                application: (unit, app),
+                is_weak,
+                part_of: None,
+                since: Instant::now(),
+            },
+        );
+        self.changes.push(Change::Given(number));
+    }
+
+    /// Whether the unit of a process runs several applications, and so names none of them. Those that it has named so far get their own
+    /// names.
+    fn is_shared(&mut self, described: &Described) -> bool {
+        let Some(unit) = described.unit.as_ref().filter(|_| described.rule.is_none()) else {
+            return false;
+        };
+        let applications = self.units.entry(unit.clone()).or_default();
+        let is_new = applications.insert(described.app.clone());
+        if applications.len() < 2 {
+            return false;
+        }
+        if is_new && applications.len() == 2 {
+            self.rename_in(unit);
+        }
+        true
+    }
+
+    /// A unit turned out to run several applications: what it has named is named after its application.
+    fn rename_in(&mut self, unit: &str) {
+        let of_unit = |service: &Service| service.application.0.as_deref() == Some(unit) && service.rule.is_none();
+        let numbers: Vec<u16> = self
+            .services
+            .iter()
+            .filter(|(_, service)| of_unit(service))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in numbers {
+            if let Some(service) = self.services.get(&number) {
+                let better = Identity {
+                    service: service.application.1.as_str().into(),
+                    ..(*service.identity).clone()
+                };
+                self.rename(number, better);
+            }
+        }
+    }
+
+    /// A service has a better name. Its counts are shown under that from now on.
+    fn rename(&mut self, number: u16, better: Identity) {
+        let Some(service) = self.services.get_mut(&number) else {
+            return;
+        };
+        if *service.identity == better {
+            return;
+        }
+        info!(
+            "the service {} is called {} from now on",
+            service.identity.service, better.service
+        );
+        self.by_identity.remove(&*service.identity);
+        service.identity = Rc::new(better.clone());
+        let other = *self.by_identity.entry(better).or_insert(number);
+        if other != number {
+            service.part_of = Some(other);
+        }
+    }
+
+    /// Looks for a better name of a service, by one of its processes.
+    pub fn look_again(&mut self, number: u16, process: u32) {
+        let Ok(info) = ProcessInfo::read(process) else {
+            return;
+        };
+        let described = self.describe(&info, 0);
+        if described.is_weak {
+            return;
+        }
+        let is_shared = self.is_shared(&described);
+        let better = self.shown(described.identity(is_shared));
+        if let Some(service) = self.services.get_mut(&number) {
+            service.is_weak = false;
+            service.is_managed |= described.is_managed();
+            service.rule = service.rule.or(described.rule.as_ref().map(|(rule, _)| *rule));
+            service.application = (described.unit, described.app);
+        }
+        self.rename(number, better);
+    }
+
+    /// A number that is taken from a service which nobody would miss, if there is one.
+    fn make_room(&mut self) -> Option<u16> {
+        let rank = |service: &Service| {
+            if service.rule.is_some() || service.identity.service.as_ref() == REST {
+                return None;
+            }
+            match (service.life, service.answered.is_empty()) {
+                (Life::Ended { since, .. }, true) => Some((0, since)),
+                (Life::Alive, true) => Some((1, service.since)),
+                (Life::Ended { since, .. }, false) => Some((2, since)),
+                (Life::Alive, false) => None,
+            }
+        };
+        let ranked = self.services.iter();
+        let ranked = ranked.filter_map(|(number, service)| Some((rank(service)?, *number)));
+        let ((rank, _), number) = ranked.min()?;
+        if rank == 1 {
+            self.dropped.silent += 1;
+        } else {
+            self.dropped.ended += 1;
+        }
+        self.free(number);
+        self.numbers.give()
+    }
+
+    /// The number of what finds no number of its own.
+    fn rest(&mut self) -> u16 {
+        self.dropped.nameless += 1;
+        if !self.has_warned {
+            self.has_warned = true;
+            log::warn!(
+                "there are more services on this host than Vigie tells apart: further ones are called {REST} until others end"
+            );
+        }
+        let number = Numbers::REST;
+        if !self.services.contains_key(&number) {
+            self.add(number, Identity::of(REST), Described::default());
+        }
+        number
+    }
+
+    /// Gives a number back.
+    fn free(&mut self, number: u16) {
+        let Some(service) = self.services.remove(&number) else {
+            return;
+        };
+        if self.by_identity.get(&*service.identity) == Some(&number) {
+            self.by_identity.remove(&*service.identity);
+        }
+        if let (Some(unit), app) = service.application {
+            let is_elsewhere = self
+                .services
+                .values()
+                .any(|other| other.application.0.as_ref() == Some(&unit) && other.application.1 == app);
+            if !is_elsewhere && let Some(applications) = self.units.get_mut(&unit) {
+                applications.remove(&app);
+                if applications.is_empty() {
+                    self.units.remove(&unit);
+                }
+            }
+        }
+        self.numbers.take_back(number);
+        self.changes.push(Change::Freed(number));
+    }
+
+    /// A service has answered a request on a port. `true`: it is the first.
+    pub fn note_answer(&mut self, number: u16, port: u16) -> bool {
+        let Some(service) = self.services.get_mut(&number) else {
+            return false;
+        };
+        let is_first = service.answered.is_empty();
+        service.answered.insert(port);
+        is_first
+    }
+
+    /// What became of numbers since the last call, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// How numbers went before their time.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// Whether there is a number for another service.
+    pub fn has_room(&self) -> bool {
+        self.numbers.has_room()
+    }
+
+    /// The number of what finds no number of its own, if there is any.
+    pub fn nameless(&self) -> Option<u16> {
+        self.services.contains_key(&Numbers::REST).then_some(Numbers::REST)
     }
 
     /// A service by number.
     pub fn get(&self, number: u16) -> Option<&Service> {
-        self.list.get(usize::from(number).checked_sub(1)?)
+        self.services.get(&number)
     }
 
     /// The route templates of a service, from the config.
@@ -146,33 +421,24 @@ impl Services {
             let handlers = rule.long_lived.iter().map(|template| template.as_str().to_owned());
             Some((service.identity.service.to_string(), handlers.collect()))
         };
-        self.list.iter().filter_map(handlers).collect()
+        self.services.values().filter_map(handlers).collect()
     }
 
     /// All services with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &Service)> {
-        (1..).zip(&self.list)
+        self.services.iter().map(|(number, service)| (*number, service))
     }
+
+    /// Something that changes whenever a number is given or taken back.
+    pub fn version(&self) -> u64 {
+        self.numbers.version()
+    }
+}
+
+/// Whether two numbers are of the same slot.
+pub fn same_slot(one: u16, other: u16) -> bool {
+    slot(one) == slot(other)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_run_out_gracefully() {
-        let mut services = Services::new(Vec::new());
-        let mut number = |name: &str| {
-            services.number(ServiceName {
-                name: name.to_owned(),
-                rule: None,
-            })
-        };
-        assert_eq!((number("a"), number("b"), number("a")), (1, 2, 1));
-        let numbers: Vec<u16> = (0..300).map(|i| number(&format!("s{i}"))).collect();
-        assert_eq!(numbers[252], 255);
-        assert_eq!(numbers[299], 255);
-        assert_eq!(services.get(255).map(|service| &*service.identity.service), Some(REST));
-        assert_eq!(services.iter().count(), 255);
-    }
-}
+mod tests;

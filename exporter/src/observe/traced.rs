@@ -156,7 +156,7 @@ impl WallClock {
     }
 }
 
-fn monotonic() -> io::Result<Duration> {
+pub fn monotonic() -> io::Result<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: there is a timespec to write to.
     if unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) } != 0 {

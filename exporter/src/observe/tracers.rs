@@ -123,8 +123,8 @@ pub struct Tracers {
     begun: u64,
     shown: u64,
     slow: u64,
-    /// How many services and routes there were when the kernel was last told of numbers.
-    numbers: (usize, usize),
+    /// The version of the services, and how many routes there were, when the kernel was last told of numbers.
+    numbers: (u64, usize),
     woken: Rc<Notify>,
 }
 
@@ -291,7 +291,7 @@ impl Tracers {
 
     /// Tells the kernel of numbers that were given since.
     fn tell_numbers(&mut self, ledger: &Ledger) {
-        let numbers = (ledger.services().iter().count(), ledger.routes().count());
+        let numbers = (ledger.services().version(), ledger.routes().count());
         if numbers == self.numbers {
             return;
         }

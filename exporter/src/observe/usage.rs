@@ -17,15 +17,13 @@ mod processes;
 mod reading;
 mod unix_listening;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::{collections::BTreeMap, rc::Rc};
 
 use anyhow::Result;
 use vigie_ebpf::{
+    service,
     trouble::{RESETS_RECEIVED, RESETS_SENT, RETRANSMITS},
-    types::{SERVICE_UNKNOWN, SERVICES},
+    types::SERVICE_UNKNOWN,
 };
 
 pub use self::{
@@ -33,7 +31,7 @@ pub use self::{
     host::{HostUsage, MODES},
     listening::PortUsage,
     pressure::{KINDS, Pressure, RESOURCES},
-    processes::ProcessUsage,
+    processes::{ProcessUsage, living},
 };
 use self::{cgroups::Cgroups, host::Host, listening::Listening, processes::Processes};
 use super::{identity::Identity, services::Services};
@@ -88,47 +86,49 @@ pub struct Usage {
 
 /// Whether a service number is one that was given to a service.
 fn is_service(number: u16) -> bool {
-    number != SERVICE_UNKNOWN && usize::from(number) < SERVICES
+    service::is_number(number)
 }
 
 // === impl Usage ===
 
 impl Usage {
-    /// Counts begin with what the processes of the services have done up to now.
-    pub fn start(books: &Books) -> Self {
-        let mut usage = Self {
+    /// Nothing was looked at yet.
+    pub fn new() -> Self {
+        Self {
             processes: Processes::start(),
             cgroups: Cgroups::new(),
             listening: Listening::new(),
             host: Host::new(),
-        };
-        usage
-            .processes
-            .collect(|process| books.processes.get(process), |_, _| ());
-        usage
+        }
     }
 
-    /// Everything as it is now. `unix`: the services that have answered requests on unix sockets; `cpus`: those online.
+    /// Counts begin with what the processes of the services have done up to now.
+    pub fn start(&mut self, books: &Books) {
+        self.processes
+            .collect(|process| books.processes.owner(process), |_, _| ());
+    }
+
+    /// A service is no more.
+    pub fn forget(&mut self, service: u16) {
+        self.processes.forget(service);
+        self.cgroups.forget(service);
+        self.listening.forget(service);
+    }
+
+    /// Everything as it is now. `cpus`: those online.
     ///
     /// # Errors
     ///
     /// If the kernel side's maps cannot be read.
-    pub fn collect(
-        &mut self,
-        books: &Books,
-        services: &Services,
-        unix: &BTreeSet<u16>,
-        cpus: &[u32],
-    ) -> Result<UsageSnapshot> {
-        let service_of = |process: u32| books.processes.get(process);
+    pub fn collect(&mut self, books: &Books, services: &Services, cpus: &[u32]) -> Result<UsageSnapshot> {
+        let service_of = |process: u32| books.processes.owner(process);
         self.cgroups.begin();
         let cgroups = &mut self.cgroups;
         let by_service = self
             .processes
             .collect(service_of, |service, cgroup| cgroups.meet(service, cgroup));
-        let ports = self
-            .listening
-            .collect(services.listening(), service_of, &self.processes, unix);
+        let handler_of = |process: u32| service::handler(books.processes.get(process));
+        let ports = self.listening.collect(services, handler_of, &self.processes);
         let mut snapshot = UsageSnapshot {
             host: self.host.collect(),
             ..UsageSnapshot::default()

@@ -68,6 +68,13 @@ impl Shown {
     }
 }
 
+impl Shown {
+    /// Forgets a route.
+    pub fn forget(&mut self, route: &SeriesKey) {
+        self.0.remove(route);
+    }
+}
+
 // === impl WaitBuckets ===
 
 impl WaitBuckets {

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use vigie_ebpf::{
+    service::slot,
     trouble::{RESETS_RECEIVED, RESETS_SENT, RETRANSMITS, TROUBLES},
-    types::SERVICES,
 };
 
 use super::Books;
@@ -30,7 +30,7 @@ impl Books {
     /// If the map cannot be read.
     pub fn trouble(&self, service: u16) -> Result<[Option<u64>; TROUBLES]> {
         let mut sums = self.troubles.map(|is_kept| is_kept.then_some(0));
-        for counters in self.trouble.get(&u32::from(service), 0)?.iter() {
+        for counters in self.trouble.get(&slot(service), 0)?.iter() {
             for (sum, count) in sums.iter_mut().zip(counters) {
                 if let Some(sum) = sum {
                     *sum += count;
@@ -49,8 +49,8 @@ impl Books {
     /// If the map cannot be read.
     pub fn waits_by_cpu(&self, services: impl Iterator<Item = u16>) -> Result<Vec<u64>> {
         let mut waits = vec![0; self.cpus];
-        for service in services.filter(|service| usize::from(*service) < SERVICES) {
-            for (sum, books) in waits.iter_mut().zip(self.sched.get(&u32::from(service), 0)?.iter()) {
+        for service in services {
+            for (sum, books) in waits.iter_mut().zip(self.sched.get(&slot(service), 0)?.iter()) {
                 *sum += books.wait;
             }
         }

@@ -14,10 +14,10 @@ impl Ledger {
     /// buffer of events has to be handled before, see [`Ledger::drain`]. `None`: it is not to be seen.
     pub fn names(&mut self, event: &TraceEvent) -> Option<(String, String)> {
         let key = &event.key;
-        let service = if Self::is_known(key.service) {
+        let service = if self.is_known(key.service) {
             key.service
         } else {
-            self.service_of(event.process, b"unknown", key.port)
+            self.service_of(event.process, b"unknown", key.port).ok()?
         };
         if service == SERVICE_IGNORED {
             return None;

@@ -112,6 +112,12 @@ impl Cgroups {
         }
     }
 
+    /// A service is no more.
+    pub fn forget(&mut self, service: u16) {
+        self.counts.remove(&service);
+        self.met.remove(&service);
+    }
+
     /// A process of a service has this text in its `cgroup` file.
     pub fn meet(&mut self, service: u16, text: &str) {
         let met = self.met.entry(service).or_default();

@@ -1,39 +1,39 @@
 //! Who listens where, how full the backlogs are, and how many connections are open.
 //!
-//! The kernel side and Vigie's start say which process has begun to listen on a port, and the sockets themselves come from the
-//! kernel's own lists, one for each network namespace. A socket belongs to the service of a process that listens on its
-//! port; where there are several such services, to that of the process that holds it.
+//! The sockets come from the kernel's own lists, one for each network namespace. A socket belongs to a service that has begun
+//! to listen on its port, or has answered there; where there are several such services, to the one that has answered, and then to
+//! that of the process that holds it. What becomes of a port when nobody listens on it any more is decided in [`endpoints`].
+
+mod endpoints;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::File,
     io,
     os::fd::AsFd as _,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use log::warn;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 
+use self::endpoints::Port;
 use super::{
     diag::{CLOSE_WAIT, Diag, ESTABLISHED, LISTEN, Socket},
-    growing::Growing,
     is_service,
     processes::Processes,
     unix_listening::{UnixListening, holds},
 };
+use crate::observe::services::Services;
 
 /// How much CPU time a scrape may take to count open connections: each namespace has the kernel go through its whole table.
 /// When it is used up, the namespaces that are left show what they had, and are first at the next scrape.
 const BUDGET: Duration = Duration::from_millis(5);
 
-/// How many ports that nobody listens on any more are remembered.
-const STOPPED: usize = 1000;
-
 /// What is known of one port of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortUsage {
-    /// Whether it listens there.
+    /// Whether it listens there, and somebody accepts.
     pub is_listening: bool,
     /// Connections that wait to be accepted.
     pub backlog: u64,
@@ -55,33 +55,14 @@ struct Namespace {
     open: HashMap<(u16, u16), u64>,
 }
 
-/// A process that has listened.
-#[derive(Debug)]
-struct Holder {
-    /// The network namespace it was in.
-    namespace: u64,
-    /// Its service, when it last had one.
-    service: u16,
-    is_alive: bool,
-}
-
-/// A port of a service: its sockets, and what they have dropped, by cookie.
-#[derive(Debug, Default)]
-struct Port {
-    usage: PortUsage,
-    overflows: Growing<u64>,
-    sockets: HashSet<u64>,
-    /// The number of the scrape at which it was last listened on.
-    last: u64,
-}
-
 /// What is kept between scrapes.
 #[derive(Debug)]
 pub struct Listening {
     /// Vigie's own network namespace.
     own: u64,
     namespaces: HashMap<u64, Namespace>,
-    holders: HashMap<u32, Holder>,
+    /// The services that may have a socket on a port of a network namespace.
+    candidates: BTreeMap<(u64, u16), BTreeSet<u16>>,
     ports: BTreeMap<(u16, u16), Port>,
     /// Whose a listening socket is, by cookie, where more than one service could be.
     owners: HashMap<u64, u16>,
@@ -91,8 +72,28 @@ pub struct Listening {
     buffer: Vec<u8>,
 }
 
-/// Those who may have a socket on a port: process and service.
-type Candidates = HashMap<(u64, u16), Vec<(u32, u16)>>;
+/// What a scrape knows of the services beside.
+struct Scene<'a> {
+    services: &'a Services,
+    processes: &'a Processes,
+    /// The processes that handle the requests of each service.
+    handlers: HashMap<u16, Vec<u32>>,
+    now: Instant,
+}
+
+// === impl Scene ===
+
+impl Scene<'_> {
+    /// Whether a service has a process that could accept.
+    fn is_alive(&self, service: u16) -> bool {
+        self.handlers.get(&service).is_some_and(|handlers| !handlers.is_empty())
+    }
+
+    fn has_answered(&self, service: u16, port: u16) -> bool {
+        let service = self.services.get(service);
+        service.is_some_and(|service| service.answered.contains(&port))
+    }
+}
 
 // === impl Listening ===
 
@@ -102,7 +103,7 @@ impl Listening {
         Self {
             own: namespace_of("/proc/self/ns/net").unwrap_or(0),
             namespaces: HashMap::new(),
-            holders: HashMap::new(),
+            candidates: BTreeMap::new(),
             ports: BTreeMap::new(),
             owners: HashMap::new(),
             unix: UnixListening::default(),
@@ -112,32 +113,53 @@ impl Listening {
         }
     }
 
-    /// Every port of every service. `listeners`: the processes that have begun to listen, with their ports; `unix`: the
-    /// services that have answered on unix sockets.
-    pub fn collect<'a>(
+    /// A service is no more.
+    pub fn forget(&mut self, service: u16) {
+        self.ports.retain(|(owner, _), _| *owner != service);
+        self.candidates.retain(|_, candidates| {
+            candidates.remove(&service);
+            !candidates.is_empty()
+        });
+        self.owners.retain(|_, owner| *owner != service);
+        for namespace in self.namespaces.values_mut() {
+            namespace.open.retain(|(owner, _), _| *owner != service);
+        }
+    }
+
+    /// Every port of every service that requests are sent to. `handler_of`: the service whose requests a process handles.
+    pub fn collect(
         &mut self,
-        listeners: impl Iterator<Item = (u32, &'a BTreeSet<u16>)>,
-        service_of: impl Fn(u32) -> u16,
+        services: &Services,
+        handler_of: impl Fn(u32) -> u16,
         processes: &Processes,
-        unix: &BTreeSet<u16>,
     ) -> Vec<((u16, u16), PortUsage)> {
         self.scrape += 1;
-        for port in self.ports.values_mut() {
-            port.usage = PortUsage::default();
-            port.sockets.clear();
+        let mut scene = Scene {
+            services,
+            processes,
+            handlers: HashMap::new(),
+            now: Instant::now(),
+        };
+        for process in processes.ids() {
+            let service = handler_of(process);
+            if is_service(service) {
+                scene.handlers.entry(service).or_default().push(process);
+            }
         }
-        let candidates = self.candidates(listeners, service_of, processes);
-        let wanted: BTreeSet<u64> = candidates.keys().map(|(namespace, _)| *namespace).collect();
-        for namespace in wanted {
-            self.open(namespace);
+        self.ports.values_mut().for_each(Port::begin);
+        self.find_candidates(&scene);
+        let wanted: BTreeSet<u64> = self.candidates.keys().map(|(namespace, _)| *namespace).collect();
+        for namespace in &wanted {
+            self.open(*namespace, &scene);
         }
+        let mut seen = HashSet::new();
         let mut empty = Vec::new();
         let mut namespaces: Vec<_> = self.namespaces.drain().collect();
         namespaces.sort_unstable_by_key(|(number, namespace)| (namespace.counted, *number));
         let begin = cpu_time();
         for (number, namespace) in &mut namespaces {
             let has_time = cpu_time().saturating_sub(begin) < BUDGET;
-            match self.look(*number, namespace, &candidates, has_time) {
+            match self.look(*number, namespace, &scene, has_time, &mut seen) {
                 Ok(true) => {}
                 Ok(false) => empty.push(*number),
                 Err(error) => self.warn("the kernel does not list its sockets", &error),
@@ -146,27 +168,54 @@ impl Listening {
         self.namespaces.extend(namespaces);
         // A namespace lives as long as there is a socket in it: without a listener there is no need for ours.
         self.namespaces.retain(|namespace, _| !empty.contains(namespace));
-        if !unix.is_empty() {
-            let own = Diag::here();
-            match own.and_then(|diag| self.unix.collect(&diag, processes, unix, &mut self.buffer)) {
-                Ok(found) => {
-                    for (service, socket) in found {
-                        self.add(service, &socket);
-                    }
-                }
-                Err(error) => self.warn("the kernel does not list its unix sockets", &error),
+        self.look_at_unix(&scene);
+        self.forget_sockets(&seen);
+        let mut newest = HashMap::<u16, Instant>::new();
+        for ((service, _), port) in &self.ports {
+            if let Some(since) = port.newest() {
+                let known = newest.entry(*service).or_insert(since);
+                *known = since.max(*known);
             }
         }
-        self.forget();
-        let usage = |((service, number), port): (&(u16, u16), &Port)| {
-            let mut usage = port.usage;
-            if *number != 0 {
-                usage.overflows = Some(port.overflows.total());
-                usage.open = Some(usage.open.unwrap_or(0));
+        self.ports
+            .retain(|(service, _), port| port.settle(*service, &scene, newest.get(service).copied()));
+        self.show(&scene)
+    }
+
+    fn show(&self, scene: &Scene<'_>) -> Vec<((u16, u16), PortUsage)> {
+        let shown = self.ports.iter().filter(|((service, _), _)| {
+            let service = scene.services.get(*service);
+            service.is_some_and(|service| service.is_server())
+        });
+        shown
+            .map(|((service, port), endpoints)| ((*service, *port), endpoints.usage(*port)))
+            .collect()
+    }
+
+    fn look_at_unix(&mut self, scene: &Scene<'_>) {
+        let services = scene.services.iter();
+        let unix: BTreeSet<u16> = services
+            .filter(|(_, service)| service.answered.contains(&0))
+            .map(|(number, _)| number)
+            .collect();
+        if unix.is_empty() {
+            return;
+        }
+        let own = Diag::here();
+        match own.and_then(|diag| self.unix.collect(&diag, scene.processes, &unix, &mut self.buffer)) {
+            Ok(found) => {
+                for (service, socket) in found {
+                    self.add(service, self.own, &socket, scene.is_alive(service), scene.now);
+                }
             }
-            ((*service, *number), usage)
-        };
-        self.ports.iter().map(usage).collect()
+            Err(error) => self.warn("the kernel does not list its unix sockets", &error),
+        }
+    }
+
+    /// Makes all that is known older.
+    #[cfg(test)]
+    fn age(&mut self, time: Duration) {
+        self.ports.values_mut().for_each(|port| port.age(time));
     }
 
     fn warn(&mut self, what: &str, error: &io::Error) {
@@ -176,65 +225,40 @@ impl Listening {
         }
     }
 
-    /// Who may hold a socket on each port, and a place for each port of a service.
-    fn candidates<'a>(
-        &mut self,
-        listeners: impl Iterator<Item = (u32, &'a BTreeSet<u16>)>,
-        service_of: impl Fn(u32) -> u16,
-        processes: &Processes,
-    ) -> Candidates {
-        let mut candidates = Candidates::new();
-        for (process, ports) in listeners {
-            let service = service_of(process);
-            let namespace = processes.network_namespace(process);
-            let holder = self.holders.entry(process).or_insert(Holder {
-                namespace: 0,
-                service: 0,
-                is_alive: false,
-            });
-            holder.is_alive = namespace.is_some();
-            if let Some(namespace) = namespace {
-                holder.namespace = namespace;
-            }
-            if is_service(service) {
-                holder.service = service;
-            }
-            if !is_service(holder.service) {
+    /// Who may hold a socket on which port: who has begun to listen there, and who has answered there.
+    fn find_candidates(&mut self, scene: &Scene<'_>) {
+        for (process, ports) in scene.services.listening() {
+            let Some((service, _)) = scene.handlers.iter().find(|(_, handlers)| handlers.contains(&process)) else {
                 continue;
-            }
-            if holder.namespace == 0 {
-                // It has ended before it was looked at: its children may hold what it listened on.
-                let heirs = processes.of(holder.service);
-                let namespace = heirs.filter_map(|(heir, _)| processes.network_namespace(heir)).next();
-                holder.namespace = namespace.unwrap_or(self.own);
-            }
+            };
+            let namespace = scene.processes.network_namespace(process).unwrap_or(self.own);
             for port in ports.iter().filter(|port| **port != 0) {
-                let key = (holder.namespace, *port);
-                candidates.entry(key).or_default().push((process, holder.service));
-                self.ports.entry((holder.service, *port)).or_default();
+                self.candidates.entry((namespace, *port)).or_default().insert(*service);
             }
         }
-        for candidates in candidates.values_mut() {
-            // Who is gone holds nothing. If all are gone, one of them has left its socket to others of its service.
-            let is_alive = |process: &u32| self.holders.get(process).is_some_and(|holder| holder.is_alive);
-            if candidates.iter().any(|(process, _)| is_alive(process)) {
-                candidates.retain(|(process, _)| is_alive(process));
+        for (number, service) in scene.services.iter() {
+            let ports = service.answered.iter().filter(|port| **port != 0);
+            let mut handlers = scene.handlers.get(&number).into_iter().flatten();
+            let namespace = handlers.find_map(|process| scene.processes.network_namespace(*process));
+            if let Some(namespace) = namespace {
+                for port in ports {
+                    self.candidates.entry((namespace, *port)).or_default().insert(number);
+                }
             }
         }
-        candidates
     }
 
     /// Makes sure that there is a netlink socket in a namespace, if a process is there to lead into it.
-    fn open(&mut self, namespace: u64) {
+    fn open(&mut self, namespace: u64, scene: &Scene<'_>) {
         if self.namespaces.contains_key(&namespace) {
             return;
         }
         let diag = if namespace == self.own {
             Diag::here()
         } else {
-            let mut holders = self.holders.iter();
-            let guide = holders.find(|(_, holder)| holder.is_alive && holder.namespace == namespace);
-            let Some((process, _)) = guide else {
+            let mut handlers = scene.handlers.values().flatten();
+            let guide = handlers.find(|process| scene.processes.network_namespace(**process) == Some(namespace));
+            let Some(process) = guide else {
                 return;
             };
             File::open(format!("/proc/{process}/ns/net")).and_then(|file| Diag::inside(file.as_fd()))
@@ -257,19 +281,24 @@ impl Listening {
         &mut self,
         number: u64,
         namespace: &mut Namespace,
-        candidates: &Candidates,
+        scene: &Scene<'_>,
         has_time: bool,
+        seen: &mut HashSet<(u64, u16)>,
     ) -> io::Result<bool> {
         let Namespace { diag, counted, open } = namespace;
         let mut sockets = Vec::new();
         diag.tcp(LISTEN, &mut self.buffer, |socket| sockets.push(*socket))?;
         let mut owned: HashMap<u16, Vec<(u16, [u8; 16])>> = HashMap::new();
         for socket in &sockets {
-            let Some(candidates) = candidates.get(&(number, socket.port)) else {
+            let Some(candidates) = self.candidates.get(&(number, socket.port)) else {
                 continue;
             };
-            if let Some(service) = self.owner(socket, candidates) {
-                self.add(service, socket);
+            seen.insert((number, socket.port));
+            let candidates: Vec<u16> = candidates.iter().copied().collect();
+            if let Some(service) = self.owner(socket, &candidates, scene) {
+                // An activator holds the socket for a service that is started when somebody comes.
+                let is_served = candidates.iter().any(|candidate| scene.is_alive(*candidate));
+                self.add(service, number, socket, is_served, scene.now);
                 owned.entry(socket.port).or_default().push((service, socket.address));
             }
         }
@@ -289,69 +318,60 @@ impl Listening {
             *counted = self.scrape;
         }
         for (key, count) in open.iter() {
-            if let Some(port) = self.ports.get_mut(key).filter(|port| port.usage.is_listening) {
-                *port.usage.open.get_or_insert(0) += count;
+            if let Some(port) = self.ports.get_mut(key) {
+                port.add_open(*count);
             }
         }
         Ok(!sockets.is_empty())
     }
 
     /// The service of a listening socket.
-    fn owner(&mut self, socket: &Socket, candidates: &[(u32, u16)]) -> Option<u16> {
-        let (_, first) = candidates.first()?;
-        if candidates.iter().all(|(_, service)| service == first) {
-            return Some(*first);
+    fn owner(&mut self, socket: &Socket, candidates: &[u16], scene: &Scene<'_>) -> Option<u16> {
+        let alone = |services: &[u16]| (services.len() == 1).then(|| services.first().copied()).flatten();
+        let narrow = |wanted: &dyn Fn(u16) -> bool, among: &[u16]| -> Vec<u16> {
+            let some: Vec<u16> = among.iter().copied().filter(|service| wanted(*service)).collect();
+            if some.is_empty() { among.to_vec() } else { some }
+        };
+        if let Some(service) = alone(candidates) {
+            return Some(service);
         }
-        if let Some(owner) = self.owners.get(&socket.cookie)
-            && candidates.iter().any(|(_, service)| service == owner)
+        let candidates = narrow(&|service| scene.has_answered(service, socket.port), candidates);
+        let candidates = narrow(&|service| scene.is_alive(service), &candidates);
+        if let Some(service) = alone(&candidates) {
+            return Some(service);
+        }
+        if let Some(owner) = self
+            .owners
+            .get(&socket.cookie)
+            .filter(|owner| candidates.contains(owner))
         {
             return Some(*owner);
         }
-        let holder = candidates.iter().find(|(process, _)| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let directory = openat(CWD, format!("/proc/{process}"), flags, Mode::empty());
-            directory.is_ok_and(|directory| holds(&directory).contains(&socket.inode))
-        });
-        let (_, service) = holder?;
-        self.owners.insert(socket.cookie, *service);
-        Some(*service)
+        let holder = candidates.iter().copied().find(|service| {
+            let handlers = scene.handlers.get(service).into_iter().flatten();
+            handlers.into_iter().any(|process| {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let directory = openat(CWD, format!("/proc/{process}"), flags, Mode::empty());
+                directory.is_ok_and(|directory| holds(&directory).contains(&socket.inode))
+            })
+        })?;
+        self.owners.insert(socket.cookie, holder);
+        Some(holder)
     }
 
-    fn add(&mut self, service: u16, socket: &Socket) {
+    fn add(&mut self, service: u16, namespace: u64, socket: &Socket, is_served: bool, now: Instant) {
         let port = self.ports.entry((service, socket.port)).or_default();
-        port.last = self.scrape;
-        port.usage.is_listening = true;
-        port.usage.backlog += u64::from(socket.backlog);
-        port.usage.limit += u64::from(socket.limit);
-        port.overflows.see(socket.cookie, u64::from(socket.drops));
-        port.sockets.insert(socket.cookie);
+        port.add(namespace, socket, is_served, now);
     }
 
-    /// Drops what is no longer needed: sockets that are gone, and the ports that stopped first.
-    fn forget(&mut self) {
+    /// Drops what is no longer needed: sockets that are gone, and candidates for ports that nobody has.
+    fn forget_sockets(&mut self, seen: &HashSet<(u64, u16)>) {
         let mut sockets = HashSet::new();
         for port in self.ports.values_mut() {
-            let Port {
-                overflows,
-                sockets: own,
-                ..
-            } = port;
-            overflows.keep(|cookie| own.contains(cookie));
-            sockets.extend(own.iter().copied());
+            sockets.extend(port.keep_sockets());
         }
         self.owners.retain(|cookie, _| sockets.contains(cookie));
-        let mut stopped: Vec<(u64, (u16, u16))> = self
-            .ports
-            .iter()
-            .filter(|(_, port)| !port.usage.is_listening)
-            .map(|(key, port)| (port.last, *key))
-            .collect();
-        if stopped.len() > STOPPED {
-            stopped.sort_unstable();
-            for (_, key) in &stopped[..stopped.len() - STOPPED] {
-                self.ports.remove(key);
-            }
-        }
+        self.candidates.retain(|place, _| seen.contains(place));
     }
 }
 
@@ -369,83 +389,4 @@ fn namespace_of(path: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{SocketAddr, TcpListener, TcpStream};
-
-    use super::*;
-
-    /// This process as service 3, which listens on some ports.
-    fn look(listening: &mut Listening, ports: &[u16]) -> BTreeMap<(u16, u16), PortUsage> {
-        let own = std::process::id();
-        let ports: BTreeSet<u16> = ports.iter().copied().collect();
-        let service_of = |process| if process == own { 3 } else { 0 };
-        let found = listening.collect(
-            [(own, &ports)].into_iter(),
-            service_of,
-            &Processes::start(),
-            &BTreeSet::new(),
-        );
-        found.into_iter().collect()
-    }
-
-    #[test]
-    fn a_port_is_listened_on_and_then_not() {
-        let mut listening = Listening::new();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let _clients: Vec<_> = (0..2)
-            .map(|_| TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap())
-            .collect();
-        let expected = PortUsage {
-            is_listening: true,
-            backlog: 2,
-            limit: 128,
-            overflows: Some(0),
-            open: Some(2),
-        };
-        assert_eq!(look(&mut listening, &[port])[&(3, port)], expected);
-        drop(listener);
-        let expected = PortUsage {
-            overflows: Some(0),
-            open: Some(0),
-            ..PortUsage::default()
-        };
-        assert_eq!(look(&mut listening, &[port])[&(3, port)], expected);
-    }
-
-    #[test]
-    fn what_a_socket_dropped_stays() {
-        let mut listening = Listening::new();
-        let socket = |cookie, drops| Socket {
-            port: 80,
-            cookie,
-            drops,
-            ..Socket::default()
-        };
-        listening.add(3, &socket(1, 5));
-        listening.add(3, &socket(2, 1));
-        listening.forget();
-        assert_eq!(look(&mut listening, &[80])[&(3, 80)].overflows, Some(6));
-        listening.add(3, &socket(3, 2));
-        assert_eq!(listening.ports[&(3, 80)].overflows.total(), 8);
-    }
-
-    #[test]
-    fn ports_that_stopped_first_are_forgotten_first() {
-        let mut listening = Listening::new();
-        for port in 1..=(STOPPED as u16 + 5) {
-            listening.scrape = u64::from(port);
-            let socket = Socket {
-                port,
-                ..Socket::default()
-            };
-            listening.add(1, &socket);
-        }
-        for port in listening.ports.values_mut() {
-            port.usage.is_listening = false;
-        }
-        listening.forget();
-        assert_eq!(listening.ports.len(), STOPPED);
-        assert!(!listening.ports.contains_key(&(1, 5)) && listening.ports.contains_key(&(1, 6)));
-    }
-}
+mod tests;

@@ -20,7 +20,8 @@ use super::{
     is_service,
     reading::{Held, Reader, number_after},
 };
-use crate::observe::process::parse_stat;
+use crate::{kernel::process_table::ProcessTable, observe::process::parse_stat};
+use vigie_ebpf::service;
 
 /// Up to how many processes their files are kept open: three, and the directory, of each.
 const HELD: usize = 200;
@@ -62,6 +63,8 @@ struct Process {
     /// What it had at the last scrape.
     io: Io,
     is_there: bool,
+    /// Whether it has not ended.
+    is_running: bool,
 }
 
 /// The processes that belonged to a service at the last scrape, and the bytes of those that are gone.
@@ -99,11 +102,24 @@ impl Processes {
             .map(|(id, process)| (*id, &process.directory))
     }
 
+    /// The processes that lived at the last scrape.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.known
+            .iter()
+            .filter(|(_, process)| process.is_running)
+            .map(|(id, _)| *id)
+    }
+
     /// The network namespace of a process of a service, if it lived at the last scrape.
     pub fn network_namespace(&self, id: u32) -> Option<u64> {
         let process = self.known.get(&id)?;
         let look = || statat(&process.directory, "ns/net", AtFlags::empty()).ok();
         *process.namespace.get_or_init(|| look().map(|stat| stat.st_ino))
+    }
+
+    /// A service is no more.
+    pub fn forget(&mut self, service: u16) {
+        self.totals.remove(&service);
     }
 
     /// What each service uses. `cgroup` is told the service of each process, and the text of its cgroup file.
@@ -162,6 +178,7 @@ impl Processes {
             service,
             io,
             is_there: false,
+            is_running: true,
         };
         self.known.insert(id, process);
         true
@@ -198,6 +215,7 @@ impl Processes {
         let threads = threads(directory);
         if size == 0 && threads <= 1 {
             // It has no memory any more: it has ended, and waits for its parent.
+            process.is_running = false;
             return true;
         }
         let usage = services.entry(service).or_default();
@@ -227,6 +245,32 @@ fn want_files() {
         // Otherwise there are fewer: processes beyond them are left out.
         let _ = setrlimit(Resource::Nofile, limit);
     }
+}
+
+/// The living processes that handle the requests of each service, by number: not those that a service has started as other programs.
+/// Of those that are there one at the least is no zombie.
+pub fn living(table: &ProcessTable) -> HashMap<u16, Vec<u32>> {
+    let mut living = HashMap::<u16, Vec<u32>>::new();
+    for id in process_ids() {
+        let entry = table.get(id);
+        if !service::is_number(entry) || service::is_child(entry) {
+            continue;
+        }
+        let others = living.get(&entry).is_some_and(|others| !others.is_empty());
+        if others || is_running(id) {
+            living.entry(entry).or_default().push(id);
+        }
+    }
+    living
+}
+
+/// Whether a process has not ended yet: one that waits for its parent has.
+fn is_running(id: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{id}/stat")).unwrap_or_default();
+    let behind_name = stat.iter().rposition(|byte| *byte == b')');
+    // A blank, and the state.
+    let state = behind_name.and_then(|place| stat.get(place + 2));
+    state.is_some_and(|state| !b"ZXx".contains(state))
 }
 
 /// The ids of all processes.

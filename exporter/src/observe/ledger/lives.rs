@@ -1,0 +1,209 @@
+//! What is given back: the numbers of services that are gone, and all that was counted for them.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use vigie_ebpf::{
+    service::CHILD,
+    types::{NATIVES, SERVICE_UNKNOWN, SeriesKey},
+};
+
+use super::Ledger;
+use crate::{
+    kernel::books::route_key,
+    observe::{
+        process::{children, share_cgroups},
+        services::{Change, Kill, same_slot},
+        traced::monotonic,
+        usage::living,
+    },
+};
+
+/// How often it is looked who has ended, while events come.
+pub const PERIOD: Duration = Duration::from_secs(10);
+/// How often, when somebody asks for the metrics.
+pub const SHORT_PERIOD: Duration = Duration::from_millis(500);
+
+/// The native histograms that are nobody's.
+#[derive(Debug, Default)]
+pub struct Natives {
+    /// How many were ever given.
+    given: usize,
+    /// Those that were given back.
+    free: Vec<usize>,
+}
+
+// === impl Natives ===
+
+impl Natives {
+    /// A place for a series, or 0: there is none. The first place is nobody's.
+    pub fn take(&mut self) -> usize {
+        if let Some(place) = self.free.pop() {
+            return place;
+        }
+        if self.given + 1 >= NATIVES {
+            return 0;
+        }
+        self.given += 1;
+        self.given
+    }
+
+    /// Places are nobody's again.
+    fn give_back(&mut self, places: Vec<usize>) {
+        self.free.extend(places);
+    }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Looks who has ended, if that was longer ago than `period`.
+    ///
+    /// # Errors
+    ///
+    /// If the maps cannot be read or written.
+    pub(super) fn tick(&mut self, period: Duration) -> Result<()> {
+        let now = Instant::now();
+        if self
+            .ticked
+            .is_some_and(|ticked| now.saturating_duration_since(ticked) < period)
+        {
+            return Ok(());
+        }
+        self.ticked = Some(now);
+        let living = living(&self.books.processes);
+        let alive = living
+            .iter()
+            .map(|(number, processes)| (*number, processes.len() as u64))
+            .collect();
+        let up = monotonic().unwrap_or_default();
+        let books = &self.books;
+        self.services.tick(now, &alive, |number| {
+            let killed = books.killed(number).ok().filter(|killed| killed.time != 0)?;
+            Some(Kill {
+                age: up.saturating_sub(Duration::from_nanos(killed.time)),
+                signal: killed.signal,
+            })
+        });
+        let weak: Vec<u16> = self.services.weak().collect();
+        for number in weak {
+            if let Some(process) = living.get(&number).and_then(|processes| processes.first()) {
+                self.services.look_again(number, *process);
+            }
+        }
+        // What found no number is named anew when there is one.
+        if let Some(rest) = self.services.nameless().filter(|_| self.services.has_room()) {
+            for process in living.get(&rest).into_iter().flatten() {
+                self.books.processes.set(*process, SERVICE_UNKNOWN);
+            }
+        }
+        self.settle()?;
+        self.close_ports()
+    }
+
+    /// Forgets ports that nobody listens on any more: a client's connection may have the same number.
+    fn close_ports(&mut self) -> Result<()> {
+        let listening = self.services.listening().flat_map(|(_, ports)| ports.iter().copied());
+        let answered = self
+            .services
+            .iter()
+            .flat_map(|(_, service)| service.answered.iter().copied());
+        let ports: HashSet<u16> = listening.chain(answered).collect();
+        if ports != self.ports {
+            self.books.adopt_ports(ports.iter().copied())?;
+            self.ports = ports;
+        }
+        Ok(())
+    }
+
+    /// Does what has to be done where numbers were given and freed.
+    ///
+    /// # Errors
+    ///
+    /// If the maps cannot be written.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let changes = self.services.take_changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut freed = Vec::new();
+        for change in &changes {
+            if let Change::Freed(number) = change {
+                self.books.take_slot(*number)?;
+                freed.push(*number);
+            }
+        }
+        if !freed.is_empty() {
+            self.end_services(&freed)?;
+        }
+        for change in &changes {
+            if let Change::Given(number) = change
+                && self.services.get(*number).is_some()
+            {
+                debug_assert!(!freed.iter().any(|old| same_slot(*old, *number) && old == number));
+                self.books.give_slot(*number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets all that was counted for services.
+    fn end_services(&mut self, numbers: &[u16]) -> Result<()> {
+        let is_theirs = |key: &SeriesKey| numbers.contains(&key.service);
+        let keys: Vec<SeriesKey> = self.counted.keys().filter(|key| is_theirs(key)).copied().collect();
+        self.end_series(&keys)?;
+        self.books.end_shapes(numbers)?;
+        for number in numbers {
+            self.usage.forget(*number);
+        }
+        Ok(())
+    }
+
+    /// Forgets series.
+    pub(super) fn end_series(&mut self, keys: &[SeriesKey]) -> Result<()> {
+        self.books.end_series(keys, |_, _| ())?;
+        let mut places = Vec::new();
+        for key in keys {
+            if let Some(counted) = self.counted.remove(key)
+                && counted.native != 0
+            {
+                places.push(counted.native);
+            }
+            self.room.leave(key.service);
+            self.shown_as_none.remove(key);
+            self.native_as_none.remove(key);
+        }
+        for number in self.room.take_full() {
+            if self.services.get(number).is_some() {
+                self.books.note_room(number)?;
+            }
+        }
+        if !places.is_empty() {
+            self.books.end_natives(&places)?;
+            self.natives.give_back(places);
+        }
+        // The waits of a route are those of all its series.
+        let left: HashSet<SeriesKey> = self.counted.keys().map(route_key).collect();
+        let gone: HashSet<SeriesKey> = keys.iter().map(route_key).filter(|key| !left.contains(key)).collect();
+        for key in gone {
+            self.books.end_waits(&key)?;
+            self.waits.remove(&key);
+            self.shown_waits.forget(&key);
+            self.waits_as_none.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// A service has answered for the first time: what its processes have started before belongs to it, too.
+    pub(super) fn adopt_children(&self, process: u32, service: u16) {
+        for child in children(process) {
+            if self.books.processes.get(child) == SERVICE_UNKNOWN && share_cgroups(process, child) {
+                self.books.processes.set(child, service | CHILD);
+                self.adopt_children(child, service);
+            }
+        }
+    }
+}

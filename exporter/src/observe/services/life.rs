@@ -1,0 +1,126 @@
+//! Services begin, end, come back, and are forgotten.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::{Service, Services};
+
+/// A service that ends within this time of a process of it that was killed was killed: its other processes follow.
+const FOLLOWS: Duration = Duration::from_secs(20);
+
+/// Signals that end a process because somebody wants it to end: SIGHUP, SIGINT, SIGQUIT, SIGPIPE and SIGTERM.
+const POLITE: [u64; 5] = [1, 2, 3, 13, 15];
+
+/// Whether a service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It has a process.
+    Alive,
+    /// It has none.
+    Ended {
+        /// Since when that is known.
+        since: Instant,
+        /// Whether it was killed: by the kernel, by a fault of its own, by somebody without asking.
+        is_killed: bool,
+    },
+}
+
+/// A process of a service that was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// How long ago.
+    pub age: Duration,
+    /// The signal.
+    pub signal: u64,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Whether it has a process.
+    pub fn is_alive(&self) -> bool {
+        self.life == Life::Alive
+    }
+
+    /// Whether somebody misses it now that it has ended: a unit or a container was to run, and what was killed was not to end. Who has
+    /// started a server by hand, and ends it, knows.
+    pub fn is_missed(&self) -> bool {
+        match self.life {
+            Life::Alive => false,
+            Life::Ended { is_killed, .. } => is_killed || self.is_managed || self.rule.is_some(),
+        }
+    }
+
+    /// Whether this is shown as a service that requests are sent to: it has answered one, or the config names it.
+    pub fn is_server(&self) -> bool {
+        !self.answered.is_empty() || self.rule.is_some()
+    }
+}
+
+// === impl Services ===
+
+impl Services {
+    /// How long those that have ended are kept from now on.
+    pub fn set_retention(&mut self, retention: Duration) {
+        self.retention = retention;
+    }
+
+    /// Looks who has ended, and forgets who has ended long ago. `alive`: how many processes each service has, by number;
+    /// `killed`: the process of a service that was killed last.
+    pub fn tick(&mut self, now: Instant, alive: &HashMap<u16, u64>, killed: impl Fn(u16) -> Option<Kill>) {
+        for (number, service) in &mut self.services {
+            let is_alive = alive.get(number).is_some_and(|processes| *processes > 0);
+            match (service.life, is_alive) {
+                (Life::Alive, true) => {}
+                (Life::Ended { .. }, true) => service.life = Life::Alive,
+                (Life::Alive, false) => {
+                    let is_killed =
+                        killed(*number).is_some_and(|kill| kill.age < FOLLOWS && !POLITE.contains(&kill.signal));
+                    service.life = Life::Ended { since: now, is_killed };
+                }
+                (Life::Ended { .. }, false) => {}
+            }
+        }
+        let freed: Vec<u16> = self
+            .services
+            .iter()
+            .filter(|(_, service)| !self.is_kept(service, now))
+            .map(|(number, _)| *number)
+            .collect();
+        freed.into_iter().for_each(|number| self.free(number));
+        self.forget_gone();
+    }
+
+    fn is_kept(&self, service: &Service, now: Instant) -> bool {
+        let Life::Ended { since, .. } = service.life else {
+            return true;
+        };
+        if let Some(other) = service.part_of {
+            return self.services.contains_key(&other);
+        }
+        if !service.is_server() {
+            return false;
+        }
+        let is_asked_for = service.rule.is_some() && !self.is_replaced(service);
+        is_asked_for || now.saturating_duration_since(since) < self.retention
+    }
+
+    /// Whether another instance of a service runs on this host.
+    pub fn is_replaced(&self, service: &Service) -> bool {
+        let name = |service: &Service| (service.identity.service.clone(), service.identity.namespace.clone());
+        self.services.values().any(|other| {
+            !std::ptr::eq(other, service) && other.is_alive() && other.is_server() && name(other) == name(service)
+        })
+    }
+
+    /// The services whose name is not certain, and that have a process.
+    pub fn weak(&self) -> impl Iterator<Item = u16> {
+        let weak = self
+            .services
+            .iter()
+            .filter(|(_, service)| service.is_weak && service.is_alive());
+        weak.map(|(number, _)| *number)
+    }
+}

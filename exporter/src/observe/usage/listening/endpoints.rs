@@ -1,0 +1,128 @@
+//! The addresses of a port, and what becomes of them.
+//!
+//! Down is what somebody misses. An address that was listened on and is not any more is missed while its service runs, unless the service
+//! has begun to listen elsewhere since: then it has moved. When the service has ended it is missed if it was to run: it was killed, or is in a unit or a
+//! container, and no other instance of it runs on this host. All others just go.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::{diag::Socket, growing::Growing},
+    PortUsage, Scene,
+};
+
+/// Addresses that are listened on within this time of one another are listened on together: none of them takes another's place.
+const TOGETHER: Duration = Duration::from_secs(10);
+
+/// A network namespace, and an address in it.
+type Address = (u64, [u8; 16]);
+
+/// An address that is, or was, listened on.
+#[derive(Clone, Copy, Debug)]
+struct Endpoint {
+    since: Instant,
+    /// Whether there is a socket.
+    is_there: bool,
+    /// Whether somebody could accept.
+    is_served: bool,
+}
+
+/// A port of a service: its addresses, its sockets, and what they have dropped, by cookie.
+#[derive(Debug, Default)]
+pub struct Port {
+    usage: PortUsage,
+    overflows: Growing<u64>,
+    sockets: HashSet<u64>,
+    endpoints: HashMap<Address, Endpoint>,
+}
+
+// === impl Port ===
+
+impl Port {
+    /// A scrape begins.
+    pub fn begin(&mut self) {
+        self.usage = PortUsage::default();
+        self.sockets.clear();
+        for endpoint in self.endpoints.values_mut() {
+            (endpoint.is_there, endpoint.is_served) = (false, false);
+        }
+    }
+
+    /// There is a socket that listens.
+    pub fn add(&mut self, namespace: u64, socket: &Socket, is_served: bool, now: Instant) {
+        self.usage.backlog += u64::from(socket.backlog);
+        self.usage.limit += u64::from(socket.limit);
+        self.overflows.see(socket.cookie, u64::from(socket.drops));
+        self.sockets.insert(socket.cookie);
+        let endpoint = self.endpoints.entry((namespace, socket.address)).or_insert(Endpoint {
+            since: now,
+            is_there: true,
+            is_served,
+        });
+        endpoint.is_there = true;
+        endpoint.is_served |= is_served;
+    }
+
+    /// There are open connections.
+    pub fn add_open(&mut self, count: u64) {
+        if !self.sockets.is_empty() {
+            *self.usage.open.get_or_insert(0) += count;
+        }
+    }
+
+    /// Forgets sockets that are gone. The result is those that are there.
+    pub fn keep_sockets(&mut self) -> impl Iterator<Item = u64> {
+        let Self { overflows, sockets, .. } = self;
+        overflows.keep(|cookie| sockets.contains(cookie));
+        self.sockets.iter().copied()
+    }
+
+    /// Decides about the addresses that nobody listens on any more. `false`: this port has gone.
+    pub fn settle(&mut self, service: u16, scene: &Scene<'_>, newest: Option<Instant>) -> bool {
+        let Some(service_of_port) = scene.services.get(service) else {
+            return false;
+        };
+        let is_alive = scene.is_alive(service);
+        let is_missed = service_of_port.is_missed() && !scene.services.is_replaced(service_of_port);
+        self.endpoints.retain(|_, endpoint| {
+            if endpoint.is_there {
+                return true;
+            }
+            if !is_alive {
+                // When it has ended is found out apart: until then it is there.
+                return is_missed || service_of_port.is_alive();
+            }
+            let has_moved = newest.is_some_and(|newest| newest.saturating_duration_since(endpoint.since) > TOGETHER);
+            !has_moved
+        });
+        self.usage.is_listening = !self.endpoints.is_empty() && self.endpoints.values().all(|one| one.is_served);
+        !self.endpoints.is_empty()
+    }
+
+    /// Makes all that is known older.
+    #[cfg(test)]
+    pub fn age(&mut self, time: Duration) {
+        for endpoint in self.endpoints.values_mut() {
+            endpoint.since = endpoint.since.checked_sub(time).unwrap_or(endpoint.since);
+        }
+    }
+
+    /// When it was last begun to listen on an address that is listened on.
+    pub fn newest(&self) -> Option<Instant> {
+        let there = self.endpoints.values().filter(|endpoint| endpoint.is_there);
+        there.map(|endpoint| endpoint.since).max()
+    }
+
+    /// What is known of it; 0 is the port of unix sockets.
+    pub fn usage(&self, port: u16) -> PortUsage {
+        let mut usage = self.usage;
+        if port != 0 {
+            usage.overflows = Some(self.overflows.total());
+            usage.open = Some(usage.open.unwrap_or(0));
+        }
+        usage
+    }
+}

@@ -1,0 +1,146 @@
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use super::*;
+use crate::config::RETENTION;
+
+/// This process as a service that has answered on some ports.
+struct Host {
+    services: Services,
+    processes: Processes,
+    listening: Listening,
+    number: u16,
+}
+
+// === impl Host ===
+
+impl Host {
+    fn new() -> Self {
+        let own = std::process::id();
+        let mut services = Services::new(Vec::new(), RETENTION, false);
+        let number = services.identify(own, "test", 0);
+        Self {
+            services,
+            processes: Processes::start(),
+            listening: Listening::new(),
+            number,
+        }
+    }
+
+    fn answer(&mut self, port: u16) {
+        self.services.add_port(std::process::id(), port);
+        self.services.note_answer(self.number, port);
+    }
+
+    /// What is shown while this process is one of the service, or not any more.
+    fn look(&mut self, is_alive: bool) -> BTreeMap<u16, PortUsage> {
+        let own = std::process::id();
+        let number = self.number;
+        let service_of = move |process| if is_alive && process == own { number } else { 0 };
+        self.processes.collect(service_of, |_, _| ());
+        let found = self.listening.collect(&self.services, service_of, &self.processes);
+        found.into_iter().map(|((_, port), usage)| (port, usage)).collect()
+    }
+}
+
+#[test]
+fn a_port_is_listened_on_and_then_not() {
+    let mut host = Host::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _clients: Vec<_> = (0..2)
+        .map(|_| TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap())
+        .collect();
+    host.services.add_port(std::process::id(), port);
+    assert!(host.look(true).is_empty(), "it has answered nothing");
+    host.answer(port);
+    let expected = PortUsage {
+        is_listening: true,
+        backlog: 2,
+        limit: 128,
+        overflows: Some(0),
+        open: Some(2),
+    };
+    assert_eq!(host.look(true)[&port], expected);
+    drop(listener);
+    let expected = PortUsage {
+        overflows: Some(0),
+        open: Some(0),
+        ..PortUsage::default()
+    };
+    assert_eq!(host.look(true)[&port], expected);
+}
+
+/// Two addresses of a port, one of which is closed: somebody misses it.
+#[test]
+fn one_of_two_addresses_is_closed() {
+    let mut host = Host::new();
+    let one = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = one.local_addr().unwrap().port();
+    let other = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    host.answer(port);
+    assert!(host.look(true)[&port].is_listening);
+    drop(other);
+    assert!(!host.look(true)[&port].is_listening);
+}
+
+/// A socket that a child has inherited from its dead parent: nobody accepts.
+#[test]
+fn listening_is_not_serving() {
+    let mut host = Host::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    host.answer(port);
+    assert!(host.look(true)[&port].is_listening);
+    // The socket is there, and no process of the service.
+    assert!(!host.look(false)[&port].is_listening);
+    assert!(host.look(true)[&port].is_listening);
+}
+
+/// A place that was listened on later takes the place of one that is closed.
+#[test]
+fn a_port_moves() {
+    let mut host = Host::new();
+    let old = TcpListener::bind("127.0.0.1:0").unwrap();
+    let before = old.local_addr().unwrap().port();
+    host.answer(before);
+    host.look(true);
+    host.listening.age(Duration::from_secs(60));
+    let new = TcpListener::bind("127.0.0.1:0").unwrap();
+    let after = new.local_addr().unwrap().port();
+    host.answer(after);
+    drop(old);
+    let shown = host.look(true);
+    assert_eq!(shown.keys().collect::<Vec<_>>(), [&after]);
+    assert!(shown[&after].is_listening);
+}
+
+/// Thousands of ports that were listened on leave nothing behind.
+#[test]
+fn ports_that_are_gone_are_forgotten() {
+    let mut host = Host::new();
+    let kept = TcpListener::bind("127.0.0.1:0").unwrap();
+    host.answer(kept.local_addr().unwrap().port());
+    host.look(true);
+    for _ in 0..20 {
+        let listeners: Vec<_> = (0..50).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        for listener in &listeners {
+            host.services
+                .add_port(std::process::id(), listener.local_addr().unwrap().port());
+        }
+        host.look(true);
+        host.listening.age(Duration::from_secs(60));
+        drop(listeners);
+        let _newer = TcpListener::bind("127.0.0.1:0").unwrap();
+        host.services
+            .add_port(std::process::id(), _newer.local_addr().unwrap().port());
+        host.look(true);
+    }
+    assert!(host.listening.ports.len() <= 3, "{}", host.listening.ports.len());
+    assert!(
+        host.listening.candidates.len() <= 3,
+        "{}",
+        host.listening.candidates.len()
+    );
+    host.listening.forget(host.number);
+    assert!(host.listening.ports.is_empty() && host.listening.candidates.is_empty());
+}
