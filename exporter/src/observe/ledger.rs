@@ -205,6 +205,36 @@ fn subtract(value: &SeriesValue, part: &SeriesValue) -> SeriesValue {
     rest
 }
 
+/// The values of services, each identity once: a service that turned out to be another is a part of that.
+fn by_identity<V>(mut all: Vec<(Rc<Identity>, V)>, mut add: impl FnMut(&mut V, &V)) -> Vec<(Rc<Identity>, V)> {
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all.dedup_by(|(identity, value), (before, sum)| {
+        let is_same = identity == before;
+        if is_same {
+            add(sum, value);
+        }
+        is_same
+    });
+    all
+}
+
+fn add_sched(sum: &mut SchedValue, value: &SchedValue) {
+    let SchedValue {
+        cpu,
+        wait,
+        voluntary,
+        involuntary,
+        buckets,
+    } = value;
+    sum.cpu += cpu;
+    sum.wait += wait;
+    sum.voluntary += voluntary;
+    sum.involuntary += involuntary;
+    for (total, count) in sum.buckets.iter_mut().zip(buckets) {
+        *total += count;
+    }
+}
+
 /// Reads a record of the ring buffer as one of the event types.
 fn record<T: Copy>(bytes: &[u8]) -> Result<T> {
     ensure!(bytes.len() >= size_of::<T>(), "a record of {} bytes", bytes.len());
@@ -540,11 +570,14 @@ impl Ledger {
             native,
             exemplars,
             waits,
-            in_flight,
-            exchanged,
+            in_flight: by_identity(in_flight, |sum, count| *sum += count),
+            exchanged: by_identity(exchanged, |sum, Exchanged { received, sent }| {
+                sum.received += received;
+                sum.sent += sent;
+            }),
             unattributed: REASON_NAMES.into_iter().zip(self.books.unattributed()?).collect(),
             long_lived: self.services.long_lived(),
-            sched,
+            sched: by_identity(sched, add_sched),
             lost,
             events: self.events,
             runnable: self.books.runnable(&self.cpus)?,

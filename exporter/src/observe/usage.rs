@@ -136,16 +136,19 @@ impl Usage {
         let mut numbers = Vec::new();
         for (number, service) in services.iter() {
             numbers.push(number);
-            snapshot.services.insert(
-                Rc::clone(&service.identity),
-                ServiceUsage {
-                    processes: by_service.get(&number).cloned().unwrap_or_default(),
-                    cgroup: self.cgroups.usage(number),
-                },
-            );
+            let usage = snapshot.services.entry(Rc::clone(&service.identity)).or_default();
+            usage.processes.add(by_service.get(&number));
+            // What turned out to be another service has no process any more.
+            let cgroup = self.cgroups.usage(number);
+            if service.is_alive() || usage.cgroup == CgroupUsage::default() {
+                usage.cgroup = cgroup;
+            }
+            let trouble = trouble(books, number)?;
             snapshot
                 .trouble
-                .insert(Rc::clone(&service.identity), trouble(books, number)?);
+                .entry(Rc::clone(&service.identity))
+                .or_default()
+                .add(&trouble);
         }
         self.cgroups.end();
         let nobody = trouble(books, SERVICE_UNKNOWN)?;
@@ -158,13 +161,35 @@ impl Usage {
         }
         for ((number, port), usage) in ports {
             if let Some(service) = services.get(number) {
-                snapshot.ports.insert((Rc::clone(&service.identity), port), usage);
+                let key = (Rc::clone(&service.identity), port);
+                snapshot.ports.entry(key).or_default().add(&usage);
             }
         }
         let waits = books.waits_by_cpu(numbers.into_iter())?;
         let wait = |cpu: &u32| Some((*cpu, *waits.get(*cpu as usize)?));
         snapshot.waits = cpus.iter().filter_map(wait).collect();
         Ok(snapshot)
+    }
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    fn add(&mut self, other: &Self) {
+        let Self {
+            retransmits,
+            resets_sent,
+            resets_received,
+        } = other;
+        for (sum, count) in [
+            (&mut self.retransmits, retransmits),
+            (&mut self.resets_sent, resets_sent),
+            (&mut self.resets_received, resets_received),
+        ] {
+            if let Some(count) = count {
+                *sum.get_or_insert(0) += count;
+            }
+        }
     }
 }
 

@@ -45,6 +45,29 @@ pub struct PortUsage {
     pub open: Option<u64>,
 }
 
+// === impl PortUsage ===
+
+impl PortUsage {
+    /// Adds the same port of another part of the service.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            is_listening,
+            backlog,
+            limit,
+            overflows,
+            open,
+        } = other;
+        self.is_listening |= is_listening;
+        self.backlog += backlog;
+        self.limit += limit;
+        for (sum, count) in [(&mut self.overflows, overflows), (&mut self.open, open)] {
+            if let Some(count) = count {
+                *sum.get_or_insert(0) += count;
+            }
+        }
+    }
+}
+
 /// A network namespace.
 #[derive(Debug)]
 struct Namespace {

@@ -47,6 +47,33 @@ pub struct ProcessUsage {
     pub written: u64,
 }
 
+// === impl ProcessUsage ===
+
+impl ProcessUsage {
+    /// Adds what other processes of the service use.
+    pub fn add(&mut self, other: Option<&Self>) {
+        let Some(Self {
+            processes,
+            threads,
+            resident,
+            fds,
+            nearest_limit,
+            read,
+            written,
+        }) = other
+        else {
+            return;
+        };
+        self.processes += processes;
+        self.threads += threads;
+        self.resident += resident;
+        self.fds += fds;
+        self.read += read;
+        self.written += written;
+        self.nearest_limit = self.nearest_limit.or(*nearest_limit);
+    }
+}
+
 /// Bytes read from and written to storage.
 type Io = (u64, u64);
 
