@@ -192,6 +192,7 @@ impl Listening {
         // A namespace lives as long as there is a socket in it: without a listener there is no need for ours.
         self.namespaces.retain(|namespace, _| !empty.contains(namespace));
         self.look_at_unix(&scene);
+        self.miss_unseen(&scene);
         self.forget_sockets(&seen);
         let mut newest = HashMap::<u16, Instant>::new();
         for ((service, _), port) in &self.ports {
@@ -213,6 +214,20 @@ impl Listening {
         shown
             .map(|((service, port), endpoints)| ((*service, *port), endpoints.usage(*port)))
             .collect()
+    }
+
+    /// What has answered, and was killed before a scrape has seen it listen, is missed where it has answered.
+    fn miss_unseen(&mut self, scene: &Scene<'_>) {
+        for (number, service) in scene.services.iter() {
+            let is_known = self.ports.keys().any(|(owner, _)| *owner == number);
+            if is_known || !service.is_missed() {
+                continue;
+            }
+            for port in &service.answered {
+                let ports = self.ports.entry((number, *port)).or_default();
+                ports.miss(self.own, scene.now);
+            }
+        }
     }
 
     fn look_at_unix(&mut self, scene: &Scene<'_>) {

@@ -66,6 +66,16 @@ impl Port {
         endpoint.is_served |= is_served;
     }
 
+    /// It was listened on somewhere, and is not any more.
+    pub fn miss(&mut self, namespace: u64, now: Instant) {
+        let endpoint = Endpoint {
+            since: now,
+            is_there: false,
+            is_served: false,
+        };
+        self.endpoints.insert((namespace, [0; 16]), endpoint);
+    }
+
     /// There are open connections.
     pub fn add_open(&mut self, count: u64) {
         if !self.sockets.is_empty() {
