@@ -24,7 +24,12 @@ use crate::{
         traces::Traces,
     },
     logging::Level,
-    metrics::{self, families::Families, format::Format},
+    metrics::{
+        self,
+        families::Families,
+        format::Format,
+        scrapers::{Scraper, Scrapers},
+    },
     observe::{ledger::Ledger, tracers::Tracers},
 };
 
@@ -34,6 +39,20 @@ pub struct Watch {
     families: Families,
     profile: Profile,
     tracers: Mutex<Tracers>,
+    scrapers: Mutex<Scrapers>,
+}
+
+/// What a client wants of the metrics.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Under which names.
+    pub profile: Profile,
+    /// In which format.
+    pub format: Format,
+    /// Whether it wants to know in OpenMetrics, too, when each metric was 0.
+    pub with_created: bool,
+    /// The client, if it scrapes.
+    pub scraper: Option<Scraper>,
 }
 
 // === impl Watch ===
@@ -82,6 +101,7 @@ impl Watch {
             families,
             profile: config.profile,
             tracers: Mutex::new(Tracers::new(traces)),
+            scrapers: Mutex::default(),
         });
         if let Some(logger) = kernel_log {
             tokio::task::spawn_local(follow_kernel_log(logger));
@@ -96,20 +116,34 @@ impl Watch {
         self.profile
     }
 
-    /// All metrics as they are now; those of the requests as a profile has them.
+    /// All metrics as they are now. A scraper that was here before is shown new series with the value 0.
     ///
     /// # Errors
     ///
     /// If the maps cannot be read.
-    pub fn metrics(&self, profile: Profile, format: Format) -> Result<Vec<u8>> {
+    pub fn metrics(&self, wanted: Wanted) -> Result<Vec<u8>> {
+        let Wanted {
+            profile,
+            format,
+            with_created,
+            scraper,
+        } = wanted;
         let snapshot = self
             .ledger()?
             .snapshot(format == Format::Protobuf, format != Format::Text)?;
-        let mut families = self.families.collect(&snapshot, profile);
+        let mut scrapers = self.scrapers.lock().map_err(|_| traces::broken())?;
+        let shown = scraper
+            .as_ref()
+            .and_then(|scraper| scrapers.last(scraper, snapshot.taken));
+        let mut families = self.families.collect(&snapshot, profile, shown);
         if let Ok(tracers) = self.tracers.lock() {
             families.extend(metrics::traces::families(&tracers.totals()));
         }
-        Ok(format.encode(&families))
+        if let Some(scraper) = scraper {
+            scrapers.shown(scraper, snapshot.taken);
+        }
+        families.extend(scrapers.families());
+        Ok(format.encode(&families, with_created))
     }
 
     fn ledger(&self) -> Result<MutexGuard<'_, Ledger>> {

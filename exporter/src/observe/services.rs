@@ -12,6 +12,7 @@ use super::{
     naming::{ServiceName, named_by_parent, service_name},
     process::ProcessInfo,
     template::Template,
+    traced::monotonic,
 };
 use crate::config::ServiceRule;
 
@@ -25,6 +26,8 @@ pub struct Service {
     pub identity: Rc<Identity>,
     /// The rule of the config that named it.
     pub rule: Option<usize>,
+    /// When it was first known, by the monotonic clock, in nanoseconds.
+    pub born: u64,
 }
 
 /// All services.
@@ -121,6 +124,7 @@ impl Services {
         self.list.push(Service {
             identity: Rc::new(Identity::of(&name)),
             rule,
+            born: monotonic(),
         });
         number
     }

@@ -1,6 +1,6 @@
 //! What each path answers.
 
-use std::{io::Write as _, rc::Rc};
+use std::{io::Write as _, net::IpAddr, rc::Rc};
 
 use flate2::{Compression, write::GzEncoder};
 use http_body_util::Full;
@@ -9,13 +9,20 @@ use hyper::{
     body::Bytes,
     header::{
         ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-        HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+        HeaderValue, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use log::error;
 
 use super::page::Page;
-use crate::{config::Profile, metrics::format::Format, watch::Watch};
+use crate::{
+    config::Profile,
+    metrics::{
+        format::Format,
+        scrapers::{self, Scraper},
+    },
+    watch::{Wanted, Watch},
+};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -40,8 +47,8 @@ fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Res
 // === impl Site ===
 
 impl Site {
-    /// Answers a request.
-    pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// Answers a request of a client at this address.
+    pub fn answer<B>(&self, request: &Request<B>, client: IpAddr) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = respond(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -54,7 +61,7 @@ impl Site {
             return response;
         }
         match request.uri().path() {
-            path if path == self.telemetry_path => self.metrics(request),
+            path if path == self.telemetry_path => self.metrics(request, client),
             "/" => self.page(request),
             "/-/healthy" if self.watch.is_broken() => respond(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -67,14 +74,20 @@ impl Site {
         }
     }
 
-    fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    fn metrics<B>(&self, request: &Request<B>, client: IpAddr) -> Response<Full<Bytes>> {
         let profile = match wanted_profile(request.uri().query(), self.watch.profile()) {
             Ok(profile) => profile,
             Err(problem) => return respond(StatusCode::BAD_REQUEST, PLAIN, format!("{problem}\n")),
         };
         let accepted = request.headers().get_all(ACCEPT).iter();
         let format = Format::accepted(accepted.filter_map(|value| value.to_str().ok()));
-        let body = match self.watch.metrics(profile, format) {
+        let wanted = Wanted {
+            profile,
+            format,
+            with_created: wants_created(request.uri().query()),
+            scraper: scraper(request, client),
+        };
+        let body = match self.watch.metrics(wanted) {
             Ok(body) => body,
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
@@ -98,6 +111,27 @@ impl Site {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response
     }
+}
+
+/// Whether a query asks for the lines of OpenMetrics that say when a metric was 0.
+fn wants_created(query: Option<&str>) -> bool {
+    let parameters = query.unwrap_or_default().split('&');
+    let values = parameters.filter_map(|parameter| parameter.strip_prefix("created="));
+    values.last() == Some("true")
+}
+
+/// The scraper that a request is from, if it is from one. It has to want the body: by the head alone, it has seen nothing.
+fn scraper<B>(request: &Request<B>, client: IpAddr) -> Option<Scraper> {
+    let headers = request.headers();
+    if request.method() != Method::GET || !headers.contains_key(scrapers::HEADER) {
+        return None;
+    }
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Some(Scraper::new(
+        client,
+        agent.unwrap_or_default(),
+        request.uri().query().unwrap_or_default(),
+    ))
 }
 
 /// The metric profile that a query asks for: Vigie's own, or the one that this Vigie has the buckets for.
@@ -173,6 +207,37 @@ mod tests {
         ] {
             assert_eq!(wanted_profile(query, configured).ok(), expected, "{query:?}");
         }
+    }
+
+    #[test]
+    fn created_lines_are_asked_for() {
+        for (query, expected) in [
+            (None, false),
+            (Some("created=true"), true),
+            (Some("profile=vigie&created=true"), true),
+            (Some("created=false"), false),
+            (Some("created=true&created=false"), false),
+            (Some("xcreated=true"), false),
+        ] {
+            assert_eq!(wants_created(query), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_scraper_is_known_by_its_header() {
+        let client = IpAddr::from([127, 0, 0, 1]);
+        let request = |method: Method, header: &str| {
+            let request = Request::builder()
+                .method(method)
+                .uri("/metrics?a=b")
+                .header(USER_AGENT, "P/1");
+            request.header(header, "10").body(()).unwrap()
+        };
+        let scrape = request(Method::GET, "X-Prometheus-Scrape-Timeout-Seconds");
+        assert_eq!(scraper(&scrape, client), Some(Scraper::new(client, "P/1", "a=b")));
+        let head = request(Method::HEAD, "X-Prometheus-Scrape-Timeout-Seconds");
+        assert_eq!(scraper(&head, client), None);
+        assert_eq!(scraper(&request(Method::GET, "X-Other"), client), None);
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>) {
         let site = Rc::clone(&site);
         tokio::task::spawn_local(async move {
             let service = service_fn(|request| {
-                let response =
-                    trace::answer(&site, &request, peer).unwrap_or_else(|| site.answer(&request).map(Either::Left));
+                let response = trace::answer(&site, &request, peer)
+                    .unwrap_or_else(|| site.answer(&request, peer.ip()).map(Either::Left));
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut builder = http1::Builder::new();
