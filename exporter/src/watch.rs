@@ -42,6 +42,15 @@ pub struct Watch {
     scrapers: Mutex<Scrapers>,
 }
 
+/// The metrics, as a client wants them.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Their bytes.
+    pub body: Vec<u8>,
+    /// When they were taken, by the monotonic clock, in nanoseconds.
+    pub taken: u64,
+}
+
 /// What a client wants of the metrics.
 #[derive(Debug)]
 pub struct Wanted {
@@ -121,7 +130,7 @@ impl Watch {
     /// # Errors
     ///
     /// If the maps cannot be read.
-    pub fn metrics(&self, wanted: Wanted) -> Result<Vec<u8>> {
+    pub fn metrics(&self, wanted: Wanted) -> Result<Metrics> {
         let Wanted {
             profile,
             format,
@@ -143,7 +152,17 @@ impl Watch {
             scrapers.shown(scraper, snapshot.taken);
         }
         families.extend(scrapers.families());
-        Ok(format.encode(&families, with_created))
+        Ok(Metrics {
+            body: format.encode(&families, with_created),
+            taken: snapshot.taken,
+        })
+    }
+
+    /// What a scraper was shown at this time has not come to it.
+    pub fn lost(&self, scraper: &Scraper, taken: u64) {
+        if let Ok(mut scrapers) = self.scrapers.lock() {
+            scrapers.lost(scraper, taken);
+        }
     }
 
     fn ledger(&self) -> Result<MutexGuard<'_, Ledger>> {

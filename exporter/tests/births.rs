@@ -255,6 +255,45 @@ fn what_is_new_is_an_increase() {
     assert_eq!(scrape.sum("vigie_scrapers", &[]), programs.len() as f64);
 }
 
+/// A scrape that Prometheus has given up has shown it nothing: what was new then is new the next time.
+#[test]
+fn a_scrape_that_was_given_up_does_not_count() {
+    let port = free_port().unwrap();
+    let site = format!("server {{ listen 127.0.0.1:{port}; location / {{ return 200 ok; }} }}");
+    let server = nginx_with(TempDir::new().unwrap(), port, &site, 1).unwrap();
+    let watch = vigie(&[]);
+    let shown = |client: &mut Client, path: &str| {
+        let request = Request::get("/metrics").header("x-prometheus-scrape-timeout-seconds", "10");
+        let scrape = Scrape::parse(&client.send(&request).unwrap().text()).unwrap();
+        let labels = [("port", &*port.to_string()), ("handler", path)];
+        scrape.value("http_requests_total", &labels).unwrap()
+    };
+    let connect = || Client::connect(watch.server.address()).unwrap();
+    let sent = |path: &str| {
+        send(server.address(), "GET", path, REQUESTS);
+        let labels = [("port", &*port.to_string()), ("handler", path)];
+        settled_scrape(&watch, |scrape| {
+            scrape.sum("http_requests_total", &labels) == REQUESTS as f64
+        });
+    };
+    let all = Some(REQUESTS as f64);
+    let mut client = connect();
+    assert_eq!(shown(&mut client, "/a"), None);
+    sent("/a");
+    assert_eq!(shown(&mut client, "/a"), Some(0.0));
+    assert_eq!(shown(&mut client, "/a"), all);
+    sent("/b");
+    // Another connection of the same scraper, which ends at once.
+    for _ in 0..3 {
+        assert_eq!(shown(&mut connect(), "/b"), Some(0.0));
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(shown(&mut client, "/b"), Some(0.0));
+    assert_eq!(shown(&mut client, "/b"), all);
+    // It was not new to one that had seen it before.
+    assert_eq!(shown(&mut connect(), "/a"), all);
+}
+
 /// Native histograms come in protobuf, and the time of birth with them; OpenMetrics has it where it is asked for.
 #[test]
 fn times_of_birth_are_read() {

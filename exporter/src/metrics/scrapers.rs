@@ -19,6 +19,9 @@ pub const HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 const MOST: usize = 64;
 /// For how long, in nanoseconds. Prometheus takes a series without samples for five minutes as gone; nobody scrapes less than once an hour.
 const REMEMBERED: u64 = 3600 * 1_000_000_000;
+/// How long a scraper is taken to be as it was when an answer last came to it, in nanoseconds. It bounds the time for which one whose
+/// answers all seem to be lost is shown 0.
+const TAKEN_BACK: u64 = 300 * 1_000_000_000;
 /// How much of a text from a client is remembered, in characters.
 const TEXT: usize = 256;
 
@@ -34,6 +37,8 @@ pub struct Scraper {
 #[derive(Clone, Copy, Debug)]
 struct Visits {
     last: u64,
+    /// The one before, to go back to if the last answer was lost.
+    before: Option<u64>,
     /// The times between its last three scrapes, the newest first; 0 where there are none.
     intervals: [u64; 2],
 }
@@ -87,6 +92,7 @@ impl Scrapers {
     pub fn shown(&mut self, scraper: Scraper, time: u64) {
         self.known.retain(|_, visits| !visits.is_over(time));
         if let Some(visits) = self.known.get_mut(&scraper) {
+            visits.before = Some(visits.last);
             visits.intervals = [time.saturating_sub(visits.last).max(1), visits.intervals[0]];
             visits.last = time;
             return;
@@ -104,9 +110,24 @@ impl Scrapers {
         }
         let visits = Visits {
             last: time,
+            before: None,
             intervals: [0; 2],
         };
         self.known.insert(scraper, visits);
+    }
+
+    /// What a scraper was shown at this time has not come to it: it is as if it had not been here.
+    pub fn lost(&mut self, scraper: &Scraper, time: u64) {
+        let Some(visits) = self.known.get_mut(scraper).filter(|visits| visits.last == time) else {
+            return;
+        };
+        match visits.before.take() {
+            Some(before) if time - before <= TAKEN_BACK => visits.last = before,
+            Some(_) => {}
+            None => {
+                self.known.remove(scraper);
+            }
+        }
     }
 
     /// The time between two scrapes of the scraper that comes most rarely; of its last two intervals, the longer one. At most an hour.
@@ -213,6 +234,35 @@ mod tests {
         // The table shrinks again.
         scrapers.shown(scraper(0), 5 * SECOND + REMEMBERED);
         assert_eq!(scrapers.known.len(), 1);
+    }
+
+    #[test]
+    fn a_lost_answer_was_not_seen() {
+        let mut scrapers = Scrapers::default();
+        let last = |scrapers: &Scrapers| scrapers.last(&scraper(1), 0);
+        // The very first one is the first one again.
+        scrapers.shown(scraper(1), SECOND);
+        scrapers.lost(&scraper(1), SECOND);
+        assert_eq!(last(&scrapers), None);
+        for time in [2, 3] {
+            scrapers.shown(scraper(1), time * SECOND);
+        }
+        // Somebody else has come meanwhile: what is lost is not the last one.
+        scrapers.lost(&scraper(1), 2 * SECOND);
+        assert_eq!(last(&scrapers), Some(3 * SECOND));
+        // Not for ever: a client that ends each connection at once may have got them all.
+        let mut time = 3 * SECOND;
+        while time < 303 * SECOND {
+            time += 10 * SECOND;
+            scrapers.shown(scraper(1), time);
+            scrapers.lost(&scraper(1), time);
+            let expected = if time <= 303 * SECOND { 3 * SECOND } else { time };
+            assert_eq!(last(&scrapers), Some(expected), "{time}");
+        }
+        time += 10 * SECOND;
+        scrapers.shown(scraper(1), time);
+        scrapers.lost(&scraper(1), time);
+        assert_eq!(last(&scrapers), Some(time));
     }
 
     /// A client's texts are as long as it likes.

@@ -112,12 +112,15 @@ impl Source {
             Self::Served(url) => get(&own(url), LIMIT)
                 .await
                 .with_context(|| format!("cannot read {url}"))?,
-            Self::Own(watch) => String::from_utf8(watch.metrics(Wanted {
-                profile: Profile::Vigie,
-                format: Format::Text,
-                with_created: false,
-                scraper: None,
-            })?)?,
+            Self::Own(watch) => {
+                let wanted = Wanted {
+                    profile: Profile::Vigie,
+                    format: Format::Text,
+                    with_created: false,
+                    scraper: None,
+                };
+                String::from_utf8(watch.metrics(wanted)?.body)?
+            }
         };
         let scrape = Scrape::read(&text)?;
         ensure!(scrape.is_vigie(), "this is not Vigie any more");

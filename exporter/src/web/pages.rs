@@ -1,15 +1,15 @@
 //! What each path answers.
 
-use std::{io::Write as _, net::IpAddr, rc::Rc};
+use std::{io::Write as _, net::IpAddr, rc::Rc, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode, Version,
     body::Bytes,
     header::{
-        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-        HeaderValue, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE, HeaderValue, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use log::error;
@@ -21,11 +21,25 @@ use crate::{
         format::Format,
         scrapers::{self, Scraper},
     },
-    watch::{Wanted, Watch},
+    watch::{Metrics, Wanted, Watch},
 };
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// How long a scraper waits that does not say so.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a scraper was shown, as an extension of the response.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    /// The scraper.
+    scraper: Scraper,
+    /// When it was taken, by the monotonic clock, in nanoseconds.
+    taken: u64,
+    /// How long the scraper waits: if it ends the connection before, it has given up. `None`: it ends each connection at once.
+    pub patience: Option<Duration>,
+}
 
 /// What the pages are made from.
 pub struct Site {
@@ -87,8 +101,9 @@ impl Site {
             with_created: wants_created(request.uri().query()),
             scraper: scraper(request, client),
         };
-        let body = match self.watch.metrics(wanted) {
-            Ok(body) => body,
+        let scraper = wanted.scraper.clone();
+        let Metrics { body, taken } = match self.watch.metrics(wanted) {
+            Ok(metrics) => metrics,
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
                 return respond(
@@ -98,7 +113,20 @@ impl Site {
                 );
             }
         };
-        zipped_if_accepted(request, HeaderValue::from_static(format.content_type()), body.into())
+        let mut response = zipped_if_accepted(request, HeaderValue::from_static(format.content_type()), body.into());
+        if let Some(scraper) = scraper {
+            response.extensions_mut().insert(Scrape {
+                scraper,
+                taken,
+                patience: patience(request),
+            });
+        }
+        response
+    }
+
+    /// What a scraper was shown has not come to it.
+    pub fn lost(&self, scrape: &Scrape) {
+        self.watch.lost(&scrape.scraper, scrape.taken);
     }
 
     fn page<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -132,6 +160,29 @@ fn scraper<B>(request: &Request<B>, client: IpAddr) -> Option<Scraper> {
         agent.unwrap_or_default(),
         request.uri().query().unwrap_or_default(),
     ))
+}
+
+/// How long the client of a scrape waits for its answer, unless it ends its connection behind each answer anyway.
+fn patience<B>(request: &Request<B>) -> Option<Duration> {
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let connection = text(CONNECTION.as_str()).unwrap_or_default();
+    let closes = connection
+        .split(',')
+        .any(|option| option.trim().eq_ignore_ascii_case("close"));
+    if closes || request.version() < Version::HTTP_11 {
+        return None;
+    }
+    let seconds = text(scrapers::HEADER).and_then(|seconds| seconds.parse().ok());
+    Some(
+        seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .unwrap_or(PATIENCE),
+    )
 }
 
 /// The metric profile that a query asks for: Vigie's own, or the one that this Vigie has the buckets for.
@@ -238,6 +289,23 @@ mod tests {
         let head = request(Method::HEAD, "X-Prometheus-Scrape-Timeout-Seconds");
         assert_eq!(scraper(&head, client), None);
         assert_eq!(scraper(&request(Method::GET, "X-Other"), client), None);
+    }
+
+    #[test]
+    fn a_scraper_says_how_long_it_waits() {
+        for (seconds, connection, version, expected) in [
+            ("2.5", "", Version::HTTP_11, Some(Duration::from_millis(2500))),
+            ("2.5", "keep-alive", Version::HTTP_11, Some(Duration::from_millis(2500))),
+            ("x", "", Version::HTTP_11, Some(PATIENCE)),
+            ("-1", "", Version::HTTP_11, Some(PATIENCE)),
+            ("1e300", "", Version::HTTP_11, Some(PATIENCE)),
+            ("2.5", "Close", Version::HTTP_11, None),
+            ("2.5", "", Version::HTTP_10, None),
+        ] {
+            let request = Request::builder().version(version).header(scrapers::HEADER, seconds);
+            let request = request.header(CONNECTION, connection).body(()).unwrap();
+            assert_eq!(patience(&request), expected, "{seconds} {connection} {version:?}");
+        }
     }
 
     #[test]
