@@ -62,7 +62,8 @@ fn grows_from_0(prometheus: &Prometheus, series: &str, expected: usize) {
         let values = samples(prometheus, series);
         (values.last() == Some(&expected)).then_some(values)
     });
-    assert_eq!(values[0], 0.0, "{version}: {series} begins at {values:?}");
+    let up = samples(prometheus, "up");
+    assert_eq!(values[0], 0.0, "{version}: {series} begins at {values:?}, up {up:?}");
     assert!(values.is_sorted(), "{version}: {series} goes down: {values:?}");
     let change = format!("sum(max_over_time({series}[10m]) - min_over_time({series}[10m]))");
     assert_eq!(prometheus.value(&change).unwrap(), expected, "{version}: {series}");

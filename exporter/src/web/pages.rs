@@ -144,8 +144,8 @@ impl Site {
 /// Whether a query asks for the lines of OpenMetrics that say when a metric was 0.
 fn wants_created(query: Option<&str>) -> bool {
     let parameters = query.unwrap_or_default().split('&');
-    let values = parameters.filter_map(|parameter| parameter.strip_prefix("created="));
-    values.last() == Some("true")
+    let mut values = parameters.filter_map(|parameter| parameter.strip_prefix("created="));
+    values.next_back() == Some("true")
 }
 
 /// The scraper that a request is from, if it is from one. It has to want the body: by the head alone, it has seen nothing.

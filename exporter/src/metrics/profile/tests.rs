@@ -151,7 +151,7 @@ fn new_rows_begin_at_0() {
         ("/items/{id}", "GET", 201, 1),
         ("/items/{id}", "GET", 503, 2),
     ];
-    let snapshot = snapshot(&requests, |status| u64::from(status));
+    let snapshot = snapshot(&requests, u64::from);
     let fastapi = |shown| lines(Profile::Fastapi, &[0.1, 0.5, 1.0], &snapshot, shown);
     let total = |lines: &[String]| {
         let total = lines.iter().filter(|line| line.starts_with("http_requests_total"));
