@@ -9,6 +9,8 @@ mod phases;
 mod profile;
 mod protobuf;
 mod routes;
+pub mod scrapers;
+mod services;
 mod text;
 pub mod traces;
 pub mod usage;

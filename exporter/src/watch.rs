@@ -9,6 +9,7 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     rc::Rc,
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -24,7 +25,12 @@ use crate::{
         traces::Traces,
     },
     logging::Level,
-    metrics::{self, families::Families, format::Format},
+    metrics::{
+        self,
+        families::Families,
+        format::Format,
+        scrapers::{Scraper, Scrapers},
+    },
     observe::{ledger::Ledger, tracers::Tracers},
 };
 
@@ -33,7 +39,32 @@ pub struct Watch {
     ledger: Mutex<Ledger>,
     families: Families,
     profile: Profile,
+    /// How long what has ended is shown at the least.
+    retention: Duration,
     tracers: Mutex<Tracers>,
+    scrapers: Mutex<Scrapers>,
+}
+
+/// The metrics, as a client wants them.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Their bytes.
+    pub body: Vec<u8>,
+    /// When they were taken, by the monotonic clock, in nanoseconds.
+    pub taken: u64,
+}
+
+/// What a client wants of the metrics.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Under which names.
+    pub profile: Profile,
+    /// In which format.
+    pub format: Format,
+    /// Whether it wants to know in OpenMetrics, too, when each metric was 0.
+    pub with_created: bool,
+    /// The client, if it scrapes.
+    pub scraper: Option<Scraper>,
 }
 
 // === impl Watch ===
@@ -82,6 +113,8 @@ impl Watch {
             families,
             profile: config.profile,
             tracers: Mutex::new(Tracers::new(traces)),
+            scrapers: Mutex::default(),
+            retention: config.retention,
         });
         if let Some(logger) = kernel_log {
             tokio::task::spawn_local(follow_kernel_log(logger));
@@ -96,20 +129,51 @@ impl Watch {
         self.profile
     }
 
-    /// All metrics as they are now; those of the requests as a profile has them.
+    /// All metrics as they are now. A scraper that was here before is shown new series with the value 0.
     ///
     /// # Errors
     ///
     /// If the maps cannot be read.
-    pub fn metrics(&self, profile: Profile, format: Format) -> Result<Vec<u8>> {
-        let snapshot = self
-            .ledger()?
-            .snapshot(format == Format::Protobuf, format != Format::Text)?;
-        let mut families = self.families.collect(&snapshot, profile);
+    pub fn metrics(&self, wanted: Wanted) -> Result<Metrics> {
+        let Wanted {
+            profile,
+            format,
+            with_created,
+            scraper,
+        } = wanted;
+        let rarest = self
+            .scrapers
+            .lock()
+            .ok()
+            .and_then(|scrapers| scrapers.slowest_interval());
+        let mut ledger = self.ledger()?;
+        // Two scrapes of whoever comes most rarely.
+        ledger.set_retention(self.retention.max(2 * rarest.unwrap_or_default()));
+        let snapshot = ledger.snapshot(format == Format::Protobuf, format != Format::Text)?;
+        drop(ledger);
+        let mut scrapers = self.scrapers.lock().map_err(|_| traces::broken())?;
+        let shown = scraper
+            .as_ref()
+            .and_then(|scraper| scrapers.last(scraper, snapshot.taken));
+        let mut families = self.families.collect(&snapshot, profile, shown);
         if let Ok(tracers) = self.tracers.lock() {
             families.extend(metrics::traces::families(&tracers.totals()));
         }
-        Ok(format.encode(&families))
+        if let Some(scraper) = scraper {
+            scrapers.shown(scraper, snapshot.taken);
+        }
+        families.extend(scrapers.families());
+        Ok(Metrics {
+            body: format.encode(&families, with_created),
+            taken: snapshot.taken,
+        })
+    }
+
+    /// What a scraper was shown at this time has not come to it.
+    pub fn lost(&self, scraper: &Scraper, taken: u64) {
+        if let Ok(mut scrapers) = self.scrapers.lock() {
+            scrapers.lost(scraper, taken);
+        }
     }
 
     fn ledger(&self) -> Result<MutexGuard<'_, Ledger>> {

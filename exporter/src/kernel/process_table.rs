@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData};
 use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use vigie_ebpf::{service, types::PROCESS_BLOCK};
+use vigie_ebpf::types::PROCESS_BLOCK;
 
 /// The table, mapped.
 #[derive(Debug)]
@@ -61,11 +61,6 @@ impl ProcessTable {
     /// The entry of a process, as [`vigie_ebpf::service`] has it.
     pub fn get(&self, process: u32) -> u16 {
         self.entry(process).map_or(0, |entry| entry.load(Ordering::Relaxed))
-    }
-
-    /// The service that a process works for, be it as a child of another program.
-    pub fn owner(&self, process: u32) -> u16 {
-        service::owner(self.get(process))
     }
 
     /// Sets the entry of a process.

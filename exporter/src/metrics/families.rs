@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use prometheus::{core::Collector, process_collector::ProcessCollector};
-use vigie_ebpf::types::{SchedValue, SeriesValue, WAIT_BOUNDS_NS};
+use vigie_ebpf::types::{SchedValue, WAIT_BOUNDS_NS};
 
 use super::{
     labels::{identity, identity_and},
@@ -12,9 +12,14 @@ use super::{
     },
     phases,
     profile::{self, Latency},
-    routes::{Answered, Route, routes},
+    routes::{Answered, Route, Shown, routes},
+    services,
 };
-use crate::{config::Profile, kernel::load::Probe, observe::ledger::Snapshot};
+use crate::{
+    config::Profile,
+    kernel::load::Probe,
+    observe::{ledger::Snapshot, services::Dropped},
+};
 
 pub(super) const NANOSECONDS: f64 = 1e9;
 
@@ -50,16 +55,18 @@ impl Families {
         }
     }
 
-    /// All families with a value, by name; those of the requests as a profile has them.
-    pub fn collect<'a>(&self, snapshot: &'a Snapshot, profile: Profile) -> Vec<Family<'a>> {
-        let routes = routes(snapshot);
+    /// All families with a value, by name; those of the requests as a profile has them. For a scraper that was here before, series that
+    /// are younger than what it was shown then have the value 0: see [`super::scrapers`].
+    pub fn collect<'a>(&self, snapshot: &'a Snapshot, profile: Profile, shown: Shown) -> Vec<Family<'a>> {
+        let routes = routes(snapshot, shown);
         let mut families = match profile {
             Profile::Vigie => self.requests(&routes),
-            other => profile::families(other, snapshot, &self.latency),
+            other => profile::families(other, snapshot, &self.latency, shown),
         };
         families.push(aborted(&routes));
-        families.extend(phases::families(&routes, snapshot));
-        families.extend(services(snapshot));
+        families.extend(phases::families(&routes, snapshot, shown));
+        families.extend(services::families(snapshot, &self.latency, shown));
+        families.extend(of_services(snapshot));
         families.extend(super::usage::families(&snapshot.usage));
         families.extend(self.own(snapshot));
         families.extend(self.process.collect().iter().filter_map(from_crate));
@@ -77,6 +84,7 @@ impl Families {
                 value,
                 native,
                 exemplars,
+                created,
             } in &route.answered
             {
                 let labels = route.with_status(*status);
@@ -84,12 +92,12 @@ impl Families {
                 let (below, above) = value.buckets.split_at(self.used);
                 let counts: Vec<u64> = below.iter().copied().chain([above.iter().sum()]).collect();
                 let count = counts.iter().sum();
-                total.push(counter(labels.clone(), count as f64));
-                received.push(summary(labels.clone(), count, value.request_bytes));
-                sent.push(summary(labels.clone(), count, value.response_bytes));
+                total.push(counter(labels.clone(), count as f64).created(*created));
+                received.push(summary(labels.clone(), count, value.request_bytes).created(*created));
+                sent.push(summary(labels.clone(), count, value.response_bytes).created(*created));
                 if !route.is_long_lived {
                     let sum = value.phases.duration() as f64 / NANOSECONDS;
-                    let mut metric = histogram(labels, &self.bounds, counts, sum);
+                    let mut metric = histogram(labels, &self.bounds, counts, sum).created(*created);
                     if let Value::Histogram(histogram) = &mut metric.value {
                         histogram.native = native.map(NativeHistogram::new);
                         histogram.exemplars = exemplars.to_vec();
@@ -153,6 +161,14 @@ impl Families {
         let events = kinds
             .map(|(kind, count)| counter(vec![pair("kind", kind)], count as f64))
             .into();
+        let Dropped {
+            ended,
+            silent,
+            nameless,
+        } = snapshot.dropped;
+        let dropped = [("ended", ended), ("silent", silent), ("nameless", nameless)]
+            .map(|(reason, count)| counter(vec![pair("reason", reason)], count as f64))
+            .into();
         let build = vec![
             pair("version", env!("CARGO_PKG_VERSION")),
             pair("arch", std::env::consts::ARCH),
@@ -188,16 +204,34 @@ impl Families {
                 "Request series that the kernel keeps.",
                 vec![gauge(vec![], snapshot.series as f64)],
             ),
+            family(
+                "vigie_series_limit",
+                Kind::Gauge,
+                "Request series that there is room for, on as many CPUs as this host can have.",
+                vec![gauge(vec![], snapshot.room.0 as f64)],
+            ),
+            family(
+                "vigie_series_refused_total",
+                Kind::Counter,
+                "Request series that there was no room for: their requests are counted under handler=\"other\".",
+                vec![counter(vec![], snapshot.room.1 as f64)],
+            ),
+            family(
+                "vigie_services_dropped_total",
+                Kind::Counter,
+                "Services that lost their series before the retention was over, or found no place, because there were too many.",
+                dropped,
+            ),
         ]
     }
 }
 
 /// Requests that were not answered: no profile has a family for them.
 fn aborted<'a>(routes: &[Route<'a>]) -> Family<'a> {
-    let count = |value: &SeriesValue| value.buckets.iter().sum::<u64>() as f64;
-    let aborted = routes
-        .iter()
-        .filter_map(|route| Some(counter(route.labels.clone(), count(route.aborted?))));
+    let aborted = routes.iter().filter_map(|route| {
+        let aborted = route.aborted?;
+        Some(counter(route.labels.clone(), aborted.count as f64).created(aborted.created))
+    });
     family(
         "http_requests_aborted_total",
         Kind::Counter,
@@ -206,7 +240,7 @@ fn aborted<'a>(routes: &[Route<'a>]) -> Family<'a> {
     )
 }
 
-fn services(snapshot: &Snapshot) -> Vec<Family<'_>> {
+fn of_services(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let (mut received, mut sent) = (Vec::new(), Vec::new());
     for (name, value) in &snapshot.exchanged {
         received.push(counter(identity(name), value.received as f64));
@@ -284,7 +318,8 @@ mod tests {
         metrics::model::Metric,
         observe::{
             identity::Identity,
-            ledger::{ByLabels, Events, Labels},
+            ledger::{ByLabels, Events, Labels, Series, Totals},
+            traced::WallClock,
             usage::UsageSnapshot,
         },
     };
@@ -309,18 +344,12 @@ mod tests {
         family.metrics.iter().map(handler).collect()
     }
 
-    /// A long-lived handler leaves the histogram, and nothing else; the same path of another service stays.
-    #[test]
-    fn a_long_lived_handler_has_no_durations() {
-        let mut once = SeriesValue::default();
-        once.buckets[0] = 1;
-        let keys = [("a", "/"), ("a", "/events"), ("b", "/events")];
-        let snapshot = Snapshot {
-            requests: ByLabels::new(
-                keys.map(|(service, handler)| (labels(service, handler, 200), once))
-                    .into(),
-                |_, _| unreachable!(),
-            ),
+    fn snapshot(requests: Vec<(Labels, Series)>, totals: Totals) -> Snapshot {
+        Snapshot {
+            taken: 0,
+            clock: WallClock::now(),
+            requests: ByLabels::new(requests, Series::add),
+            totals: vec![(Rc::new(Identity::of("a")), totals)],
             long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
             native: ByLabels::default(),
             exemplars: ByLabels::default(),
@@ -333,9 +362,39 @@ mod tests {
             events: Events::default(),
             runnable: None,
             series: 3,
+            room: (0, 0),
+            dropped: Dropped::default(),
             usage: UsageSnapshot::default(),
+        }
+    }
+
+    /// A request that took a second.
+    fn request(born: u64) -> Series {
+        let mut value = SeriesValue {
+            request_bytes: 10,
+            response_bytes: 20,
+            ..SeriesValue::default()
         };
-        let families = Families::new(&[0.1], &[]).collect(&snapshot, Profile::Vigie);
+        value.buckets[0] = 1;
+        value.phases.cpu = 1_000_000_000;
+        Series { value, born }
+    }
+
+    /// The samples of a family in text, by labels.
+    fn samples(families: &[Family<'_>], name: &str) -> Vec<String> {
+        let family = families.iter().find(|family| family.name == name).unwrap();
+        let text = crate::metrics::text::encode(std::slice::from_ref(family));
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// A long-lived handler leaves the histogram, and nothing else; the same path of another service stays.
+    #[test]
+    fn a_long_lived_handler_has_no_durations() {
+        let keys = [("a", "/"), ("a", "/events"), ("b", "/events")];
+        let requests = keys.map(|(service, handler)| (labels(service, handler, 200), request(0)));
+        let snapshot = snapshot(requests.into(), Totals::default());
+        let families = Families::new(&[0.1], &[]).collect(&snapshot, Profile::Vigie, None);
         assert_eq!(
             handlers(&families, "http_request_duration_seconds"),
             ["a /", "b /events"]
@@ -346,6 +405,138 @@ mod tests {
             "http_response_size_bytes",
         ] {
             assert_eq!(handlers(&families, name), ["a /", "a /events", "b /events"], "{name}");
+        }
+    }
+
+    /// Everything of a series that a scraper has not seen begins at 0, in all families; the rest is true.
+    #[test]
+    fn new_series_begin_at_0() {
+        let requests = [
+            ("/old", 200, 5),
+            ("/old", 500, 7),
+            ("/new", 200, 7),
+            ("/gone", 0, 5),
+            ("/new", 0, 7),
+        ];
+        let requests = requests.map(|(handler, status, born)| (labels("a", handler, status), request(born)));
+        let snapshot = snapshot(requests.into(), Totals::default());
+        let families = |shown| Families::new(&[0.1], &[]).collect(&snapshot, Profile::Vigie, shown);
+        let values = |families: &[Family<'_>], name: &str, suffix: &str| -> Vec<String> {
+            let samples = samples(families, name).into_iter();
+            let samples = samples.filter(|line| line.starts_with(&format!("{name}{suffix}{{")));
+            samples
+                .map(|line| line.rsplit_once(' ').unwrap().1.to_owned())
+                .collect()
+        };
+        // In the order of the labels: /new 200, /old 200, /old 500.
+        for (name, suffix, value) in [
+            ("http_requests_total", "", "1"),
+            ("http_request_duration_seconds", "_count", "1"),
+            ("http_request_duration_seconds", "_sum", "1"),
+            ("http_request_size_bytes", "_count", "1"),
+            ("http_request_size_bytes", "_sum", "10"),
+            ("http_response_size_bytes", "_sum", "20"),
+        ] {
+            assert_eq!(values(&families(None), name, suffix), [value; 3], "{name}");
+            assert_eq!(values(&families(Some(7)), name, suffix), [value; 3], "{name}");
+            assert_eq!(values(&families(Some(6)), name, suffix), ["0", value, "0"], "{name}");
+            assert_eq!(values(&families(Some(4)), name, suffix), ["0"; 3], "{name}");
+        }
+        // /gone and /new.
+        let aborted = |shown| values(&families(shown), "http_requests_aborted_total", "");
+        assert_eq!(
+            (aborted(None), aborted(Some(6))),
+            (vec!["1".to_owned(); 2], vec!["1".to_owned(), "0".to_owned()])
+        );
+        // By route: /old is not new, so that what is new of it counts at once.
+        let queue = |shown| values(&families(shown), "http_request_phase_seconds_total", "");
+        let cpu = |shown| {
+            queue(shown)
+                .into_iter()
+                .filter(|value| value != "0")
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (cpu(None), cpu(Some(6)), cpu(Some(4))),
+            (vec!["1".to_owned(), "2".to_owned()], vec!["2".to_owned()], vec![])
+        );
+    }
+
+    /// Two keys can have the same labels, as those of `other`: the series is as old as the older one.
+    #[test]
+    fn a_series_is_as_old_as_its_oldest_part() {
+        let parts = [7, 5].map(|born| (labels("a", "other", 200), request(born)));
+        let snapshot = snapshot(parts.into(), Totals::default());
+        let total = |shown| {
+            samples(
+                &Families::new(&[0.1], &[]).collect(&snapshot, Profile::Vigie, shown),
+                "http_requests_total",
+            )
+        };
+        let line = |count| {
+            vec![format!(
+                "http_requests_total{{service=\"a\",port=\"80\",method=\"GET\",handler=\"other\",status=\"200\"}} {count}"
+            )]
+        };
+        for (shown, count) in [(None, 2), (Some(6), 2), (Some(5), 2), (Some(4), 0)] {
+            assert_eq!(total(shown), line(count), "{shown:?}");
+        }
+    }
+
+    /// A service has all its classes and its histogram before its first request, whatever the profile.
+    #[test]
+    fn a_service_has_its_families_from_the_beginning() {
+        for profile in [Profile::Vigie, Profile::Fastapi, Profile::Express, Profile::Otel] {
+            let lines = |totals: &Totals, name: &str, shown| {
+                let snapshot = snapshot(Vec::new(), *totals);
+                samples(&Families::new(&[0.1], &[]).collect(&snapshot, profile, shown), name)
+            };
+            let mut totals = Totals::born(5);
+            let name = "service_http_requests_total";
+            let expected = |count: u64| {
+                ["1xx", "2xx", "3xx", "4xx", "5xx", "aborted"].map(|class| {
+                    let count = if class == "5xx" { count } else { 0 };
+                    format!("service_http_requests_total{{service=\"a\",class=\"{class}\"}} {count}")
+                })
+            };
+            assert_eq!(lines(&totals, name, None), expected(0));
+            totals.add(&request(0).value, 500, false);
+            for (shown, count) in [(None, 1), (Some(5), 1), (Some(4), 0)] {
+                assert_eq!(lines(&totals, name, shown), expected(count));
+                let name = "service_http_request_duration_seconds";
+                let bucket = |bound| format!("{name}_bucket{{service=\"a\",le=\"{bound}\"}} {count}");
+                let end = |suffix| format!("{name}_{suffix}{{service=\"a\"}} {count}");
+                assert_eq!(
+                    lines(&totals, name, shown),
+                    [bucket("0.1"), bucket("+Inf"), end("sum"), end("count")]
+                );
+            }
+        }
+    }
+
+    /// All of a series says the same time of its birth, also while it is shown with 0.
+    #[test]
+    fn the_birth_is_told() {
+        let born = 3_000_000_000;
+        let series = [200, 0].map(|status| (labels("a", "/", status), request(born)));
+        let snapshot = snapshot(series.into(), Totals::born(born));
+        let expected = snapshot.clock.seconds_at(born);
+        for profile in [Profile::Vigie, Profile::Fastapi, Profile::Express, Profile::Otel] {
+            for shown in [None, Some(1)] {
+                let families = Families::new(&[0.1], &[]).collect(&snapshot, profile, shown);
+                let of_requests = |family: &&Family<'_>| {
+                    let name = &*family.name;
+                    (name.starts_with("http_") || name.starts_with("service_http_")) && family.kind != Kind::Gauge
+                };
+                let mut count = 0;
+                for family in families.iter().filter(of_requests) {
+                    count += 1;
+                    for metric in &family.metrics {
+                        assert_eq!(metric.created, Some(expected), "{}", family.name);
+                    }
+                }
+                assert!(count >= 7, "{count}");
+            }
         }
     }
 }

@@ -77,11 +77,11 @@ impl Format {
         }
     }
 
-    /// Writes families in this format.
-    pub fn encode(self, families: &[Family<'_>]) -> Vec<u8> {
+    /// Writes families in this format. `with_created` is for OpenMetrics: protobuf always says when a metric was 0, and text never does.
+    pub fn encode(self, families: &[Family<'_>], with_created: bool) -> Vec<u8> {
         match self {
             Self::Text => text::encode(families).into_bytes(),
-            Self::OpenMetrics => openmetrics::encode(families).into_bytes(),
+            Self::OpenMetrics => openmetrics::encode(families, with_created).into_bytes(),
             Self::Protobuf => protobuf::encode(families),
         }
     }

@@ -105,6 +105,8 @@ pub struct Metric<'a> {
     pub labels: LabelSet<'a>,
     /// The value.
     pub value: Value,
+    /// When it was 0, in seconds since 1970, if that is known.
+    pub created: Option<f64>,
 }
 
 /// Metrics of one name.
@@ -167,6 +169,7 @@ pub fn counter<'a>(labels: impl Into<LabelSet<'a>>, value: f64) -> Metric<'a> {
     Metric {
         labels: labels.into(),
         value: Value::Number(value),
+        created: None,
     }
 }
 
@@ -180,6 +183,7 @@ pub fn summary<'a>(labels: impl Into<LabelSet<'a>>, count: u64, sum: u64) -> Met
     Metric {
         labels: labels.into(),
         value: Value::Summary { count, sum: sum as f64 },
+        created: None,
     }
 }
 
@@ -199,6 +203,7 @@ pub fn histogram<'a>(
             native: None,
             exemplars: Vec::new(),
         }),
+        created: None,
     }
 }
 
@@ -230,6 +235,18 @@ pub fn from_crate<'a>(family: &proto::MetricFamily) -> Option<Family<'a>> {
         help: family.help().to_owned().into(),
         kind,
     })
+}
+
+// === impl Metric ===
+
+impl Metric<'_> {
+    /// The same, with the time when it was 0, in seconds since 1970.
+    pub fn created(self, time: f64) -> Self {
+        Self {
+            created: Some(time),
+            ..self
+        }
+    }
 }
 
 // === impl LabelSet ===
@@ -314,14 +331,17 @@ impl<'a> LabelSet<'a> {
 impl Family<'_> {
     /// About how many bytes the text formats need for it, and rather too many: a text that grows is copied.
     pub fn text_size(&self) -> usize {
-        let lines = |value: &Value| match value {
-            Value::Number(_) => 1,
-            Value::Summary { .. } => 2,
-            Value::Histogram(histogram) => histogram.counts.len() + 2,
+        let lines = |metric: &Metric<'_>| {
+            let samples = match &metric.value {
+                Value::Number(_) => 1,
+                Value::Summary { .. } => 2,
+                Value::Histogram(histogram) => histogram.counts.len() + 2,
+            };
+            samples + usize::from(metric.created.is_some())
         };
         let line = |labels: &LabelSet<'_>| self.name.len() + labels.text_size() + LINE;
         let metrics = self.metrics.iter();
-        let metrics = metrics.map(|metric| lines(&metric.value) * line(&metric.labels));
+        let metrics = metrics.map(|metric| lines(metric) * line(&metric.labels));
         2 * (self.name.len() + self.help.len() + LINE) + metrics.sum::<usize>()
     }
 }

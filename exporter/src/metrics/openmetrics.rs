@@ -11,17 +11,18 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// The units that names end in, before `_total`.
 const UNITS: [&str; 4] = ["seconds", "bytes", "ratio", "cores"];
 
-/// Writes the families.
-pub fn encode(families: &[Family<'_>]) -> String {
+/// Writes the families; with a line for the time when each metric was 0, where that is known, only if asked for: Prometheus takes
+/// it for a series of its own unless it is told otherwise.
+pub fn encode(families: &[Family<'_>], with_created: bool) -> String {
     let mut text = String::with_capacity(families.iter().map(Family::text_size).sum());
     for family in families {
-        encode_family(&mut text, family);
+        encode_family(&mut text, family, with_created);
     }
     text.push_str("# EOF\n");
     text
 }
 
-fn encode_family(text: &mut String, family: &Family<'_>) {
+fn encode_family(text: &mut String, family: &Family<'_>, with_created: bool) {
     // A counter's family is named without the suffix that its samples have.
     let name = match family.kind {
         Kind::Counter => family.name.strip_suffix("_total").unwrap_or(&family.name),
@@ -72,6 +73,14 @@ fn encode_family(text: &mut String, family: &Family<'_>) {
                 });
             }
         }
+        if let Some(time) = metric.created.filter(|_| with_created) {
+            text.push_str(name);
+            text.push_str("_created");
+            text.push_str(&labels);
+            text.push(' ');
+            push_number(text, time);
+            text.push('\n');
+        }
     }
 }
 
@@ -117,7 +126,7 @@ mod tests {
             family("s_bytes", Kind::Summary, "S", vec![summary(shared, 2, 3)]),
         ];
         assert_eq!(
-            encode(&families),
+            encode(&families, true),
             "# TYPE c_seconds counter\n# UNIT c_seconds seconds\n# HELP c_seconds Say \\\"hi\\\"\\n.\nc_seconds_total 1.5\n\
              # TYPE g gauge\n# HELP g G\ng{a=\"b\\\"\"} 2\n\
              # TYPE h_seconds histogram\n# UNIT h_seconds seconds\n# HELP h_seconds H\n\
@@ -128,5 +137,43 @@ mod tests {
              # TYPE s_bytes summary\n# UNIT s_bytes bytes\n# HELP s_bytes S\ns_bytes_count{a=\"b\\\"\"} 2\ns_bytes_sum{a=\"b\\\"\"} 3\n\
              # EOF\n"
         );
+    }
+
+    #[test]
+    fn the_time_of_birth_is_there_if_asked_for() {
+        let labels = LabelSet::from(vec![pair("a", "b")]);
+        let created = 1_764_000_000.123;
+        let families = [
+            family(
+                "c_total",
+                Kind::Counter,
+                "C",
+                vec![counter(labels.clone(), 1.0).created(created), counter(vec![], 2.0)],
+            ),
+            family(
+                "h",
+                Kind::Histogram,
+                "H",
+                vec![histogram(labels.clone(), &Bounds::new([]), [1], 0.5).created(created)],
+            ),
+            family(
+                "s",
+                Kind::Summary,
+                "S",
+                vec![summary(labels, 2, 3).created(1_764_000_000.0)],
+            ),
+        ];
+        let with = "# TYPE c counter\n# HELP c C\nc_total{a=\"b\"} 1\nc_created{a=\"b\"} 1764000000.123\nc_total 2\n\
+             # TYPE h histogram\n# HELP h H\nh_count{a=\"b\"} 1\nh_sum{a=\"b\"} 0.5\nh_bucket{a=\"b\",le=\"+Inf\"} 1\n\
+             h_created{a=\"b\"} 1764000000.123\n\
+             # TYPE s summary\n# HELP s S\ns_count{a=\"b\"} 2\ns_sum{a=\"b\"} 3\ns_created{a=\"b\"} 1764000000\n\
+             # EOF\n";
+        assert_eq!(encode(&families, true), with);
+        let without: String = with
+            .lines()
+            .filter(|line| !line.contains("_created"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(encode(&families, false), without);
     }
 }

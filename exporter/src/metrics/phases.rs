@@ -6,12 +6,15 @@ use super::{
     families::NANOSECONDS,
     labels::identity,
     model::{Bounds, Family, Kind, counter, family, gauge, histogram, pair},
-    routes::Route,
+    routes::{Route, Shown, is_new},
 };
-use crate::observe::ledger::{Labels, Snapshot};
+use crate::observe::{
+    ledger::{Labels, Snapshot},
+    waits::WaitBuckets,
+};
 
-/// The families. They are of those requests that have durations, so that the phases of a route add up to these.
-pub fn families<'a>(routes: &[Route<'a>], snapshot: &'a Snapshot) -> Vec<Family<'a>> {
+/// The families, of which the new ones are shown with 0. They are of those requests that have durations, so that the phases of a route add up to these.
+pub fn families<'a>(routes: &[Route<'a>], snapshot: &'a Snapshot, shown: Shown) -> Vec<Family<'a>> {
     let mut phases = Vec::with_capacity(PHASE_NAMES.len() * routes.len());
     let [mut queue, mut runqueue] = [(); 2].map(|()| Vec::with_capacity(routes.len()));
     let bounds = Bounds::new(PHASE_BOUNDS_NS.iter().map(|bound| *bound as f64 / NANOSECONDS));
@@ -19,25 +22,26 @@ pub fn families<'a>(routes: &[Route<'a>], snapshot: &'a Snapshot) -> Vec<Family<
         if route.answered.is_empty() || route.is_long_lived {
             continue;
         }
-        let sum = route.phases();
+        let sum = &route.phases;
+        let created = snapshot.clock.seconds_at(route.born);
         for (name, time) in PHASE_NAMES.iter().zip(sum.list()) {
-            phases.push(counter(route.labels.with("phase", *name), time as f64 / NANOSECONDS));
+            let labels = route.labels.with("phase", *name);
+            phases.push(counter(labels, time as f64 / NANOSECONDS).created(created));
         }
         let key = Labels {
             status: 0,
             ..route.series.clone()
         };
-        let buckets = snapshot.waits.get(&key).copied().unwrap_or_default();
+        let buckets = match is_new(route.born, shown) {
+            true => WaitBuckets::default(),
+            false => snapshot.waits.get(&key).copied().unwrap_or_default(),
+        };
         for (metrics, counts, time) in [
             (&mut queue, buckets.queue, sum.queue),
             (&mut runqueue, buckets.runqueue, sum.runqueue),
         ] {
-            metrics.push(histogram(
-                route.labels.clone(),
-                &bounds,
-                counts,
-                time as f64 / NANOSECONDS,
-            ));
+            let time = time as f64 / NANOSECONDS;
+            metrics.push(histogram(route.labels.clone(), &bounds, counts, time).created(created));
         }
     }
     let in_flight = snapshot

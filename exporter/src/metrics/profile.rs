@@ -17,13 +17,14 @@ use super::{
     families::NANOSECONDS,
     labels::identity_and,
     model::{Bounds, Family, LabelSet, Metric, histogram, pair},
-    routes,
+    routes::{self, Shown, is_new},
 };
 use crate::{
     config::Profile,
     observe::{
         identity::Identity,
-        ledger::{Labels, Snapshot},
+        ledger::{Labels, Series, Snapshot},
+        traced::WallClock,
     },
 };
 
@@ -37,7 +38,7 @@ pub struct Latency {
 }
 
 /// Requests, added up.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Sums {
     requests: u64,
     /// By duration: see [`SeriesValue::buckets`].
@@ -46,21 +47,25 @@ struct Sums {
     duration: u64,
     request_bytes: u64,
     response_bytes: u64,
+    /// When the first of them was counted, by the monotonic clock, in nanoseconds.
+    born: u64,
 }
 
 /// Requests by the labels of a family.
 struct Table<'a, const N: usize> {
     names: [&'static str; N],
+    clock: WallClock,
+    shown: Shown,
     rows: BTreeMap<Key<'a, N>, Sums>,
 }
 
 /// The families of the requests, as a profile names them. Vigie's own are made elsewhere: this gives none.
-pub fn families<'a>(profile: Profile, snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
+pub fn families<'a>(profile: Profile, snapshot: &'a Snapshot, latency: &Latency, shown: Shown) -> Vec<Family<'a>> {
     match profile {
         Profile::Vigie => Vec::new(),
-        Profile::Fastapi => fastapi::families(snapshot, latency),
-        Profile::Express => express::families(snapshot, latency),
-        Profile::Otel => otel::families(snapshot, latency),
+        Profile::Fastapi => fastapi::families(snapshot, latency, shown),
+        Profile::Express => express::families(snapshot, latency, shown),
+        Profile::Otel => otel::families(snapshot, latency, shown),
     }
 }
 
@@ -89,8 +94,15 @@ impl Latency {
 
     /// A histogram with all of them.
     fn all<'a>(&self, labels: LabelSet<'a>, sums: &Sums) -> Metric<'a> {
-        let ends = (1..=self.seconds.len()).collect::<Vec<_>>();
-        histogram(labels, &self.bounds, split(&sums.buckets, &ends), sums.seconds())
+        self.histogram(labels, &sums.buckets, sums.duration)
+    }
+
+    /// A histogram of the kernel's buckets, and of the sum of the durations in nanoseconds.
+    pub fn histogram<'a>(&self, labels: LabelSet<'a>, buckets: &[u64], sum: u64) -> Metric<'a> {
+        // The kernel side counts above the last bound wherever no bound is in use.
+        let (below, above) = buckets.split_at(self.seconds.len());
+        let counts: Vec<u64> = below.iter().copied().chain([above.iter().sum()]).collect();
+        histogram(labels, &self.bounds, counts, sum as f64 / NANOSECONDS)
     }
 
     /// The places behind some of them: where the bucket of each ends. A bound that is not there is left out.
@@ -119,7 +131,19 @@ fn split(buckets: &[u64], ends: &[usize]) -> Vec<u64> {
 // === impl Sums ===
 
 impl Sums {
-    fn add(&mut self, value: &SeriesValue) {
+    /// None that were born at this time.
+    fn new(born: u64) -> Self {
+        Self {
+            requests: 0,
+            buckets: [0; BOUNDS + 1],
+            duration: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            born,
+        }
+    }
+
+    fn add(&mut self, Series { value, born }: &Series) {
         let SeriesValue {
             buckets,
             phases,
@@ -127,6 +151,7 @@ impl Sums {
             response_bytes,
             native: _,
         } = value;
+        self.born = self.born.min(*born);
         for (sum, count) in self.buckets.iter_mut().zip(buckets) {
             *sum += count;
             self.requests += count;
@@ -144,26 +169,34 @@ impl Sums {
 // === impl Table ===
 
 impl<'a, const N: usize> Table<'a, N> {
-    fn new(names: [&'static str; N]) -> Self {
+    fn new(names: [&'static str; N], snapshot: &Snapshot, shown: Shown) -> Self {
         Self {
             names,
+            clock: snapshot.clock,
+            shown,
             rows: BTreeMap::new(),
         }
     }
 
     /// Adds requests of a series to those with the same labels.
-    fn add(&mut self, series: &'a Labels, labels: [Cow<'a, str>; N], value: &SeriesValue) {
-        let key = (&*series.identity, series.port, labels);
-        self.rows.entry(key).or_default().add(value);
+    fn add(&mut self, (labels, series): &'a (Labels, Series), values: [Cow<'a, str>; N]) {
+        let key = (&*labels.identity, labels.port, values);
+        let sums = self.rows.entry(key).or_insert_with(|| Sums::new(series.born));
+        sums.add(series);
     }
 
-    /// Metrics of all of them. An empty label is none.
+    /// Metrics of all of them; the new ones with 0. An empty label is none.
     fn metrics(&self, metric: impl Fn(LabelSet<'a>, &Sums) -> Metric<'a>) -> Vec<Metric<'a>> {
         let rows = self.rows.iter().map(|((identity, port, values), sums)| {
             let mut all = identity_and(identity, pair("port", routes::port(*port)));
             let pairs = self.names.iter().zip(values).filter(|(_, value)| !value.is_empty());
             all.extend(pairs.map(|(name, value)| pair(name, value.clone())));
-            metric(all.into(), sums)
+            let nothing = Sums::new(sums.born);
+            let shown = match is_new(sums.born, self.shown) {
+                true => &nothing,
+                false => sums,
+            };
+            metric(all.into(), shown).created(self.clock.seconds_at(sums.born))
         });
         rows.collect()
     }

@@ -7,7 +7,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
 };
 
-use super::model::{self, Family, Kind, Value};
+use super::model::{self, Family, Kind, Metric, Value};
 use crate::observe::ledger::Example;
 
 /// The message that each family is.
@@ -51,18 +51,26 @@ struct MetricMessage {
     #[prost(message, optional, tag = "2")]
     gauge: Option<NumberMessage>,
     #[prost(message, optional, tag = "3")]
-    counter: Option<NumberMessage>,
+    counter: Option<CounterMessage>,
     #[prost(message, optional, tag = "4")]
     summary: Option<SummaryMessage>,
     #[prost(message, optional, tag = "7")]
     histogram: Option<HistogramMessage>,
 }
 
-/// A gauge, or a counter without an exemplar.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct NumberMessage {
     #[prost(double, optional, tag = "1")]
     value: Option<f64>,
+}
+
+/// A counter without an exemplar.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct CounterMessage {
+    #[prost(double, optional, tag = "1")]
+    value: Option<f64>,
+    #[prost(message, optional, tag = "3")]
+    created: Option<TimestampMessage>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -71,6 +79,8 @@ struct SummaryMessage {
     count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     sum: Option<f64>,
+    #[prost(message, optional, tag = "4")]
+    created: Option<TimestampMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -91,6 +101,8 @@ struct HistogramMessage {
     positive_span: Vec<SpanMessage>,
     #[prost(sint64, repeated, packed = "false", tag = "13")]
     positive_delta: Vec<i64>,
+    #[prost(message, optional, tag = "15")]
+    created: Option<TimestampMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -143,7 +155,7 @@ pub fn encode(families: &[Family<'_>]) -> Vec<u8> {
             for pair in metric.labels.pairs() {
                 push_label(&mut metric_bytes, pair);
             }
-            push(&mut metric_bytes, &metric_of(family.kind, &metric.value));
+            push(&mut metric_bytes, &metric_of(family.kind, metric));
             push_part(&mut family_bytes, FAMILY_METRIC, &metric_bytes);
         }
         encode_varint(family_bytes.len() as u64, &mut bytes);
@@ -191,25 +203,40 @@ fn head(family: &Family<'_>) -> MetricFamilyMessage {
 }
 
 /// A metric without its labels.
-fn metric_of(kind: Kind, value: &Value) -> MetricMessage {
+fn metric_of(kind: Kind, metric: &Metric<'_>) -> MetricMessage {
     let mut message = MetricMessage::default();
-    match value {
+    let created = metric.created.map(timestamp);
+    match &metric.value {
         Value::Number(number) => {
-            let number = Some(NumberMessage { value: Some(*number) });
+            let value = Some(*number);
             match kind {
-                Kind::Counter => message.counter = number,
-                _ => message.gauge = number,
+                Kind::Counter => message.counter = Some(CounterMessage { value, created }),
+                _ => message.gauge = Some(NumberMessage { value }),
             }
         }
         Value::Summary { count, sum } => {
             message.summary = Some(SummaryMessage {
                 count: Some(*count),
                 sum: Some(*sum),
+                created,
             });
         }
-        Value::Histogram(histogram) => message.histogram = Some(histogram_of(histogram)),
+        Value::Histogram(histogram) => {
+            message.histogram = Some(HistogramMessage {
+                created,
+                ..histogram_of(histogram)
+            });
+        }
     }
     message
+}
+
+/// A time in seconds since 1970.
+fn timestamp(time: f64) -> TimestampMessage {
+    TimestampMessage {
+        seconds: time.floor() as i64,
+        nanos: (time.fract() * 1e9) as i32,
+    }
 }
 
 fn exemplar(example: &Example) -> ExemplarMessage {
@@ -219,10 +246,7 @@ fn exemplar(example: &Example) -> ExemplarMessage {
             value: example.trace_id.clone(),
         }],
         value: Some(example.duration),
-        timestamp: Some(TimestampMessage {
-            seconds: example.end.floor() as i64,
-            nanos: (example.end.fract() * 1e9) as i32,
-        }),
+        timestamp: Some(timestamp(example.end)),
     }
 }
 
@@ -280,7 +304,7 @@ fn spans(buckets: &[(i32, u64)]) -> (Vec<SpanMessage>, Vec<i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::model::{Bounds, NativeHistogram, counter, family, histogram, pair};
+    use crate::metrics::model::{Bounds, NativeHistogram, counter, family, histogram, pair, summary};
 
     fn span(offset: i32, length: u32) -> SpanMessage {
         SpanMessage {
@@ -295,6 +319,37 @@ mod tests {
         assert_eq!(positive, [span(-3, 2), span(5, 1), span(1, 1)]);
         assert_eq!(deltas, [2, 3, -4, 0]);
         assert_eq!(spans(&[]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn the_time_of_birth_has_its_field() {
+        let created = 1_764_000_000.25;
+        let families = [
+            family("c", Kind::Counter, "C", vec![counter(vec![], 1.0).created(created)]),
+            family("s", Kind::Summary, "S", vec![summary(vec![], 2, 3).created(created)]),
+            family(
+                "h",
+                Kind::Histogram,
+                "H",
+                vec![
+                    histogram(vec![], &Bounds::new([]), [1], 0.5).created(created),
+                    histogram(vec![], &Bounds::new([]), [1], 0.5),
+                ],
+            ),
+        ];
+        let mut bytes = &*encode(&families);
+        let mut next = || MetricFamilyMessage::decode_length_delimited(&mut bytes).unwrap().metric;
+        let expected = Some(TimestampMessage {
+            seconds: 1_764_000_000,
+            nanos: 250_000_000,
+        });
+        assert_eq!(next()[0].counter.unwrap().created, expected);
+        assert_eq!(next()[0].summary.unwrap().created, expected);
+        let histograms: Vec<_> = next()
+            .into_iter()
+            .map(|metric| metric.histogram.unwrap().created)
+            .collect();
+        assert_eq!(histograms, [expected, None]);
     }
 
     #[test]

@@ -3,16 +3,16 @@
 use std::sync::LazyLock;
 
 use vigie_ebpf::{
-    native::Native,
+    native::{NATIVE_BUCKETS, Native},
     phases::Phases,
-    types::{STATUS_ABORTED, SeriesValue},
+    types::{BOUNDS, STATUS_ABORTED, SeriesValue},
 };
 
 use super::{
     labels::identity_and,
     model::{LabelSet, pair},
 };
-use crate::observe::ledger::{Example, Labels, Snapshot};
+use crate::observe::ledger::{Example, Labels, Series, Snapshot};
 
 /// All requests of one service, port, handler and method.
 #[derive(Debug)]
@@ -24,9 +24,22 @@ pub struct Route<'a> {
     /// What was answered, by status.
     pub answered: Vec<Answered<'a>>,
     /// What was not.
-    pub aborted: Option<&'a SeriesValue>,
+    pub aborted: Option<Aborted>,
+    /// Where the durations of what was answered went. All 0 if nothing of it was ever shown.
+    pub phases: Phases,
+    /// When the first answer was counted, by the monotonic clock.
+    pub born: u64,
     /// Whether its requests last as long as their clients like.
     pub is_long_lived: bool,
+}
+
+/// What was not answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Aborted {
+    /// How many requests.
+    pub count: u64,
+    /// When the series began, in seconds since 1970.
+    pub created: f64,
 }
 
 /// What was answered with one status.
@@ -40,29 +53,77 @@ pub struct Answered<'a> {
     pub native: Option<&'a Native>,
     /// Some of the requests, where that was asked for.
     pub exemplars: &'a [Example],
+    /// When the series began, in seconds since 1970.
+    pub created: f64,
+}
+
+/// What a series has counted that is shown for the first time.
+static NOTHING: SeriesValue = SeriesValue {
+    buckets: [0; BOUNDS + 1],
+    phases: Phases {
+        queue: 0,
+        runqueue: 0,
+        cpu: 0,
+        blocked: 0,
+        send: 0,
+        unattributed: 0,
+    },
+    request_bytes: 0,
+    response_bytes: 0,
+    native: 0,
+};
+static NO_NATIVE: Native = [0; NATIVE_BUCKETS];
+
+/// Which series are shown with the value 0: those that are younger than what was shown before, as a monotonic time in nanoseconds.
+/// `None`: none are.
+pub type Shown = Option<u64>;
+
+/// Whether something that was born at this time has never been shown.
+pub fn is_new(born: u64, shown: Shown) -> bool {
+    shown.is_some_and(|shown| born > shown)
 }
 
 /// The texts of status codes, so that none is made for each series.
 static STATUSES: LazyLock<Vec<String>> = LazyLock::new(|| (0..1000).map(|status: u16| status.to_string()).collect());
 
 /// All routes, in the order of their labels.
-pub fn routes(snapshot: &Snapshot) -> Vec<Route<'_>> {
+pub fn routes(snapshot: &Snapshot, shown: Shown) -> Vec<Route<'_>> {
     let mut routes = Vec::<Route<'_>>::new();
-    for (series, value) in &snapshot.requests {
+    for (series, Series { value, born }) in &snapshot.requests {
         // They are sorted by what makes a route before the status.
         if !routes.last().is_some_and(|route| route.has(series)) {
             routes.push(Route::new(series, snapshot.is_long_lived(series)));
         }
         if let Some(route) = routes.last_mut() {
-            match series.status {
-                STATUS_ABORTED => route.aborted = Some(value),
-                status => route.answered.push(Answered {
-                    status,
-                    value,
-                    native: snapshot.native.get(series).map(|native| &**native),
-                    exemplars: snapshot.exemplars.get(series).map_or(&[], |examples| examples),
-                }),
+            let is_new = is_new(*born, shown);
+            let created = snapshot.clock.seconds_at(*born);
+            if series.status == STATUS_ABORTED {
+                let count = if is_new { 0 } else { value.buckets.iter().sum() };
+                route.aborted = Some(Aborted { count, created });
+                continue;
             }
+            route.phases.add(&value.phases);
+            route.born = route.born.min(*born);
+            let native = snapshot.native.get(series);
+            let (value, native, exemplars) = match is_new {
+                true => (&NOTHING, native.map(|_| &NO_NATIVE), &[][..]),
+                false => {
+                    let exemplars = snapshot.exemplars.get(series).map_or(&[][..], |examples| examples);
+                    (value, native.map(|native| &**native), exemplars)
+                }
+            };
+            route.answered.push(Answered {
+                status: series.status,
+                value,
+                native,
+                exemplars,
+                created,
+            });
+        }
+    }
+    for route in &mut routes {
+        if is_new(route.born, shown) {
+            route.phases = Phases::default();
         }
     }
     routes
@@ -88,6 +149,8 @@ impl<'a> Route<'a> {
             labels: pairs.into(),
             answered: Vec::new(),
             aborted: None,
+            phases: Phases::default(),
+            born: u64::MAX,
             is_long_lived,
         }
     }
@@ -109,14 +172,5 @@ impl<'a> Route<'a> {
             Some(text) => self.labels.with("status", text.as_str()),
             None => self.labels.with("status", status.to_string()),
         }
-    }
-
-    /// Where the durations of what was answered went.
-    pub fn phases(&self) -> Phases {
-        let mut sum = Phases::default();
-        for answered in &self.answered {
-            sum.add(&answered.value.phases);
-        }
-        sum
     }
 }

@@ -8,6 +8,8 @@ mod exemplars;
 mod lives;
 mod names;
 mod room;
+mod series;
+mod totals;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -32,7 +34,12 @@ use vigie_ebpf::{
     },
 };
 
-pub use self::{by_labels::ByLabels, exemplars::Example};
+pub use self::{
+    by_labels::ByLabels,
+    exemplars::Example,
+    series::Series,
+    totals::{CLASSES, Totals},
+};
 use self::{
     lives::{Natives, PERIOD, SHORT_PERIOD},
     room::Room,
@@ -42,8 +49,8 @@ use super::{
     listeners::listeners,
     process::{children, run_the_same},
     routes::{Lesson, Routes},
-    services::Services,
-    traced::WallClock,
+    services::{Dropped, Services},
+    traced::{WallClock, monotonic},
     usage::{Usage, UsageSnapshot},
     waits::{self, Shown, WaitBuckets},
 };
@@ -88,8 +95,14 @@ pub struct Events {
 /// Everything that a scrape shows of requests, services and the kernel side.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// When this was taken, by the monotonic clock, in nanoseconds: series that are not in it are born later.
+    pub taken: u64,
+    /// What tells the time of day when something was born.
+    pub clock: WallClock,
     /// Requests.
-    pub requests: ByLabels<SeriesValue>,
+    pub requests: ByLabels<Series>,
+    /// All requests by service, also of series that are gone.
+    pub totals: Vec<(Rc<Identity>, Totals)>,
     /// The same requests by duration, in native buckets, for as many series as there is room for. Empty if not asked for.
     pub native: ByLabels<Box<Native>>,
     /// Requests whose traces can be looked up. Empty if not asked for.
@@ -114,6 +127,10 @@ pub struct Snapshot {
     pub runnable: Option<Vec<(u32, u32)>>,
     /// How many series the kernel keeps.
     pub series: usize,
+    /// How many there may be, and how many were refused for want of room.
+    pub room: (usize, u64),
+    /// Services that lost their numbers before their time.
+    pub dropped: Dropped,
     /// How services and the host use what they have.
     pub usage: UsageSnapshot,
 }
@@ -139,6 +156,8 @@ pub struct Ledger {
     counted: BTreeMap<SeriesKey, Counted>,
     /// Which native histograms are nobody's.
     natives: Natives,
+    /// What was counted for each service in series that have ended.
+    ended: HashMap<u16, Totals>,
     /// How many series there may be.
     room: Room,
     /// What was shown as `none` of a route, when it was.
@@ -171,14 +190,20 @@ struct Counted {
     native: usize,
     /// Whether the kernel counts it, too.
     is_started: bool,
+    /// When its labels were first there, by the monotonic clock, in nanoseconds.
+    born: u64,
+    /// The same of the labels that it was shown under as long as its route was `none`.
+    born_as_none: u64,
 }
 
 // === impl Counted ===
 
 impl Counted {
-    fn new(native: usize) -> Self {
+    fn new(native: usize, now: u64) -> Self {
         Self {
             native,
+            born: now,
+            born_as_none: now,
             ..Self::default()
         }
     }
@@ -282,6 +307,7 @@ impl Ledger {
             usage: Usage::new(),
             services: Services::new(config.services.clone(), config.retention, config.merges_instances),
             natives: Natives::default(),
+            ended: HashMap::new(),
             room,
             ticked: None,
             books,
@@ -455,7 +481,12 @@ impl Ledger {
         if key.route == ROUTE_UNKNOWN {
             (key.route, lesson) = self.routes.answered(key.service, shape, key.status);
         }
+        let now = monotonic();
+        let was_pending = self.routes.is_pending(key.route);
         self.routes.note(key.route, key.status);
+        if was_pending && !self.routes.is_pending(key.route) {
+            self.is_born_again(key.route, now);
+        }
         key.route = self.routes.counted_as(key.route);
         if self.services.note_answer(key.service, key.port) {
             self.books.note_answers(key.service)?;
@@ -468,7 +499,10 @@ impl Ledger {
             waits::count_request(self.waits.entry(route_key(&key)).or_default(), queue, runqueue);
         }
         let natives = &mut self.natives;
-        let counted = self.counted.entry(key).or_insert_with(|| Counted::new(natives.take()));
+        let counted = self
+            .counted
+            .entry(key)
+            .or_insert_with(|| Counted::new(natives.take(), now));
         counted.value.count(&self.bounds, &finished);
         if counted.native != 0 {
             self.books.native.count(counted.native, finished.phases.duration());
@@ -488,6 +522,33 @@ impl Ledger {
         Ok(())
     }
 
+    /// The totals of services by number become those of identities: several numbers can have the same.
+    fn totals_by_identity(&self, totals: BTreeMap<u16, Totals>) -> Vec<(Rc<Identity>, Totals)> {
+        let mut all = BTreeMap::<Rc<Identity>, Totals>::new();
+        for (number, totals) in totals {
+            if let Some(service) = self.services.get(number) {
+                let sum = all.entry(Rc::clone(&service.identity));
+                sum.and_modify(|sum| sum.merge(&totals)).or_insert(totals);
+            }
+        }
+        all.into_iter().collect()
+    }
+
+    /// The series of a route have other labels from now on.
+    fn is_born_again(&mut self, route: u32, now: u64) {
+        let first = SeriesKey {
+            route,
+            ..SeriesKey::default()
+        };
+        for (_, counted) in self
+            .counted
+            .range_mut(first..)
+            .take_while(|(key, _)| key.route == route)
+        {
+            counted.born = now;
+        }
+    }
+
     /// Everything as it is now; native histograms and exemplars only if asked for.
     ///
     /// # Errors
@@ -496,6 +557,20 @@ impl Ledger {
     pub fn snapshot(&mut self, with_native: bool, with_exemplars: bool) -> Result<Snapshot> {
         self.drain();
         self.tick(SHORT_PERIOD)?;
+        let taken = monotonic();
+        // Whatever has a time has the same in every scrape: Prometheus takes it for another one else.
+        let clock = WallClock::now();
+        if clock.is_far_from(&self.clock) {
+            self.clock = clock;
+        }
+        let long_lived = self.services.long_lived();
+        let mut totals: BTreeMap<u16, Totals> = self
+            .services
+            .iter()
+            .map(|(number, service)| (number, self.totals_of_ended(number, service.born)))
+            .collect();
+        // Series that are known, and have nothing to show under labels of their own yet.
+        let mut unborn = Vec::new();
         let mut requests = Vec::with_capacity(self.counted.len());
         let mut answered = BTreeMap::<SeriesKey, u64>::new();
         let series = self.counted.len();
@@ -514,20 +589,38 @@ impl Ledger {
             if key.status != STATUS_ABORTED {
                 *answered.entry(route_key(key)).or_default() += value.buckets.iter().sum::<u64>();
             }
+            let labels = self.labels(key, key.route);
+            if let Some(totals) = totals.get_mut(&key.service) {
+                let handlers = long_lived.get(&*labels.identity.service);
+                let is_long_lived = handlers.is_some_and(|handlers| handlers.contains(&*labels.handler));
+                totals.add(&value, key.status, is_long_lived);
+            }
             let is_pending = self.routes.is_pending(key.route);
+            let mut born = counted.born;
             if is_pending {
+                born = counted.born_as_none;
                 self.shown_as_none.insert(*key, value);
                 if let Some(native) = self.books.native.get(counted.native) {
                     self.native_as_none.insert(*key, native);
                 }
             } else if let Some(shown) = self.shown_as_none.get(key) {
                 value = subtract(&value, shown);
-                requests.push((self.labels(key, ROUTE_NONE), *shown));
+                let as_none = Series {
+                    value: *shown,
+                    born: counted.born_as_none,
+                };
+                requests.push((self.labels(key, ROUTE_NONE), as_none));
                 if value == SeriesValue::default() {
+                    unborn.push(*key);
                     continue;
                 }
             }
-            requests.push((self.labels(key, key.route), value));
+            requests.push((labels, Series { value, born }));
+        }
+        for key in unborn {
+            if let Some(counted) = self.counted.get_mut(&key) {
+                counted.born = taken + 1;
+            }
         }
         let native = match with_native {
             true => self.native(),
@@ -566,7 +659,10 @@ impl Ledger {
         lost.push(("path_forgotten", self.routes.forgotten()));
         let usage = self.usage.collect(&self.books, &self.services, &self.cpus)?;
         Ok(Snapshot {
-            requests: ByLabels::new(requests, add),
+            taken,
+            clock: self.clock,
+            requests: ByLabels::new(requests, Series::add),
+            totals: self.totals_by_identity(totals),
             native,
             exemplars,
             waits,
@@ -576,12 +672,14 @@ impl Ledger {
                 sum.sent += sent;
             }),
             unattributed: REASON_NAMES.into_iter().zip(self.books.unattributed()?).collect(),
-            long_lived: self.services.long_lived(),
+            long_lived,
             sched: by_identity(sched, add_sched),
             lost,
             events: self.events,
             runnable: self.books.runnable(&self.cpus)?,
             series,
+            room: (self.room.most(), self.room.refused),
+            dropped: self.services.dropped(),
             usage,
         })
     }

@@ -22,6 +22,7 @@ use super::{
     naming::{Described, describe, named_by_parent},
     process::ProcessInfo,
     template::Template,
+    traced::monotonic,
 };
 use crate::config::ServiceRule;
 
@@ -51,6 +52,8 @@ pub struct Service {
     part_of: Option<u16>,
     /// When it was given its number.
     since: Instant,
+    /// The same by the monotonic clock, in nanoseconds.
+    pub born: u64,
 }
 
 /// What has happened to a number.
@@ -223,6 +226,7 @@ impl Services {
                 is_weak,
                 part_of: None,
                 since: Instant::now(),
+                born: monotonic(),
             },
         );
         self.changes.push(Change::Given(number));

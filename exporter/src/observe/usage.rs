@@ -105,7 +105,7 @@ impl Usage {
     /// Counts begin with what the processes of the services have done up to now.
     pub fn start(&mut self, books: &Books) {
         self.processes
-            .collect(|process| books.processes.owner(process), |_, _| ());
+            .collect(|process| books.processes.get(process), |_, _| ());
     }
 
     /// A service is no more.
@@ -121,12 +121,12 @@ impl Usage {
     ///
     /// If the kernel side's maps cannot be read.
     pub fn collect(&mut self, books: &Books, services: &Services, cpus: &[u32]) -> Result<UsageSnapshot> {
-        let service_of = |process: u32| books.processes.owner(process);
+        let entry_of = |process: u32| books.processes.get(process);
         self.cgroups.begin();
         let cgroups = &mut self.cgroups;
         let by_service = self
             .processes
-            .collect(service_of, |service, cgroup| cgroups.meet(service, cgroup));
+            .collect(entry_of, |service, cgroup| cgroups.meet(service, cgroup));
         let handler_of = |process: u32| service::handler(books.processes.get(process));
         let ports = self.listening.collect(services, handler_of, &self.processes);
         let mut snapshot = UsageSnapshot {

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Profile},
     logging::Level,
     metrics::format::Format,
-    watch::Watch,
+    watch::{Wanted, Watch},
 };
 
 /// Where `vigie serve` is, unless its flags say otherwise.
@@ -112,7 +112,15 @@ impl Source {
             Self::Served(url) => get(&own(url), LIMIT)
                 .await
                 .with_context(|| format!("cannot read {url}"))?,
-            Self::Own(watch) => String::from_utf8(watch.metrics(Profile::Vigie, Format::Text)?)?,
+            Self::Own(watch) => {
+                let wanted = Wanted {
+                    profile: Profile::Vigie,
+                    format: Format::Text,
+                    with_created: false,
+                    scraper: None,
+                };
+                String::from_utf8(watch.metrics(wanted)?.body)?
+            }
         };
         let scrape = Scrape::read(&text)?;
         ensure!(scrape.is_vigie(), "this is not Vigie any more");

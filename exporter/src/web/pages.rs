@@ -1,24 +1,45 @@
 //! What each path answers.
 
-use std::{io::Write as _, rc::Rc};
+use std::{io::Write as _, net::IpAddr, rc::Rc, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode, Version,
     body::Bytes,
     header::{
-        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-        HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE, HeaderValue, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use log::error;
 
 use super::page::Page;
-use crate::{config::Profile, metrics::format::Format, watch::Watch};
+use crate::{
+    config::Profile,
+    metrics::{
+        format::Format,
+        scrapers::{self, Scraper},
+    },
+    watch::{Metrics, Wanted, Watch},
+};
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// How long a scraper waits that does not say so.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a scraper was shown, as an extension of the response.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    /// The scraper.
+    scraper: Scraper,
+    /// When it was taken, by the monotonic clock, in nanoseconds.
+    taken: u64,
+    /// How long the scraper waits: if it ends the connection before, it has given up. `None`: it ends each connection at once.
+    pub patience: Option<Duration>,
+}
 
 /// What the pages are made from.
 pub struct Site {
@@ -40,8 +61,8 @@ fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Res
 // === impl Site ===
 
 impl Site {
-    /// Answers a request.
-    pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// Answers a request of a client at this address.
+    pub fn answer<B>(&self, request: &Request<B>, client: IpAddr) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = respond(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -54,7 +75,7 @@ impl Site {
             return response;
         }
         match request.uri().path() {
-            path if path == self.telemetry_path => self.metrics(request),
+            path if path == self.telemetry_path => self.metrics(request, client),
             "/" => self.page(request),
             "/-/healthy" if self.watch.is_broken() => respond(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -67,15 +88,22 @@ impl Site {
         }
     }
 
-    fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    fn metrics<B>(&self, request: &Request<B>, client: IpAddr) -> Response<Full<Bytes>> {
         let profile = match wanted_profile(request.uri().query(), self.watch.profile()) {
             Ok(profile) => profile,
             Err(problem) => return respond(StatusCode::BAD_REQUEST, PLAIN, format!("{problem}\n")),
         };
         let accepted = request.headers().get_all(ACCEPT).iter();
         let format = Format::accepted(accepted.filter_map(|value| value.to_str().ok()));
-        let body = match self.watch.metrics(profile, format) {
-            Ok(body) => body,
+        let wanted = Wanted {
+            profile,
+            format,
+            with_created: wants_created(request.uri().query()),
+            scraper: scraper(request, client),
+        };
+        let scraper = wanted.scraper.clone();
+        let Metrics { body, taken } = match self.watch.metrics(wanted) {
+            Ok(metrics) => metrics,
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
                 return respond(
@@ -85,7 +113,20 @@ impl Site {
                 );
             }
         };
-        zipped_if_accepted(request, HeaderValue::from_static(format.content_type()), body.into())
+        let mut response = zipped_if_accepted(request, HeaderValue::from_static(format.content_type()), body.into());
+        if let Some(scraper) = scraper {
+            response.extensions_mut().insert(Scrape {
+                scraper,
+                taken,
+                patience: patience(request),
+            });
+        }
+        response
+    }
+
+    /// What a scraper was shown has not come to it.
+    pub fn lost(&self, scrape: &Scrape) {
+        self.watch.lost(&scrape.scraper, scrape.taken);
     }
 
     fn page<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -98,6 +139,50 @@ impl Site {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response
     }
+}
+
+/// Whether a query asks for the lines of OpenMetrics that say when a metric was 0.
+fn wants_created(query: Option<&str>) -> bool {
+    let parameters = query.unwrap_or_default().split('&');
+    let mut values = parameters.filter_map(|parameter| parameter.strip_prefix("created="));
+    values.next_back() == Some("true")
+}
+
+/// The scraper that a request is from, if it is from one. It has to want the body: by the head alone, it has seen nothing.
+fn scraper<B>(request: &Request<B>, client: IpAddr) -> Option<Scraper> {
+    let headers = request.headers();
+    if request.method() != Method::GET || !headers.contains_key(scrapers::HEADER) {
+        return None;
+    }
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Some(Scraper::new(
+        client,
+        agent.unwrap_or_default(),
+        request.uri().query().unwrap_or_default(),
+    ))
+}
+
+/// How long the client of a scrape waits for its answer, unless it ends its connection behind each answer anyway.
+fn patience<B>(request: &Request<B>) -> Option<Duration> {
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let connection = text(CONNECTION.as_str()).unwrap_or_default();
+    let closes = connection
+        .split(',')
+        .any(|option| option.trim().eq_ignore_ascii_case("close"));
+    if closes || request.version() < Version::HTTP_11 {
+        return None;
+    }
+    let seconds = text(scrapers::HEADER).and_then(|seconds| seconds.parse().ok());
+    Some(
+        seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .unwrap_or(PATIENCE),
+    )
 }
 
 /// The metric profile that a query asks for: Vigie's own, or the one that this Vigie has the buckets for.
@@ -172,6 +257,54 @@ mod tests {
             (Some("profile="), Vigie, None),
         ] {
             assert_eq!(wanted_profile(query, configured).ok(), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn created_lines_are_asked_for() {
+        for (query, expected) in [
+            (None, false),
+            (Some("created=true"), true),
+            (Some("profile=vigie&created=true"), true),
+            (Some("created=false"), false),
+            (Some("created=true&created=false"), false),
+            (Some("xcreated=true"), false),
+        ] {
+            assert_eq!(wants_created(query), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_scraper_is_known_by_its_header() {
+        let client = IpAddr::from([127, 0, 0, 1]);
+        let request = |method: Method, header: &str| {
+            let request = Request::builder()
+                .method(method)
+                .uri("/metrics?a=b")
+                .header(USER_AGENT, "P/1");
+            request.header(header, "10").body(()).unwrap()
+        };
+        let scrape = request(Method::GET, "X-Prometheus-Scrape-Timeout-Seconds");
+        assert_eq!(scraper(&scrape, client), Some(Scraper::new(client, "P/1", "a=b")));
+        let head = request(Method::HEAD, "X-Prometheus-Scrape-Timeout-Seconds");
+        assert_eq!(scraper(&head, client), None);
+        assert_eq!(scraper(&request(Method::GET, "X-Other"), client), None);
+    }
+
+    #[test]
+    fn a_scraper_says_how_long_it_waits() {
+        for (seconds, connection, version, expected) in [
+            ("2.5", "", Version::HTTP_11, Some(Duration::from_millis(2500))),
+            ("2.5", "keep-alive", Version::HTTP_11, Some(Duration::from_millis(2500))),
+            ("x", "", Version::HTTP_11, Some(PATIENCE)),
+            ("-1", "", Version::HTTP_11, Some(PATIENCE)),
+            ("1e300", "", Version::HTTP_11, Some(PATIENCE)),
+            ("2.5", "Close", Version::HTTP_11, None),
+            ("2.5", "", Version::HTTP_10, None),
+        ] {
+            let request = Request::builder().version(version).header(scrapers::HEADER, seconds);
+            let request = request.header(CONNECTION, connection).body(()).unwrap();
+            assert_eq!(patience(&request), expected, "{seconds} {connection} {version:?}");
         }
     }
 

@@ -1,6 +1,12 @@
 //! Listening and serving.
 
-use std::{convert::Infallible, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use http_body_util::Either;
@@ -9,7 +15,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use log::{debug, warn};
 use tokio::net::TcpListener;
 
-use super::{pages::Site, trace};
+use super::{
+    pages::{Scrape, Site},
+    trace,
+};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,15 +59,28 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>) {
         };
         let site = Rc::clone(&site);
         tokio::task::spawn_local(async move {
+            let last = RefCell::new(None);
             let service = service_fn(|request| {
-                let response =
-                    trace::answer(&site, &request, peer).unwrap_or_else(|| site.answer(&request).map(Either::Left));
+                let mut response = trace::answer(&site, &request, peer)
+                    .unwrap_or_else(|| site.answer(&request, peer.ip()).map(Either::Left));
+                // Whoever sends another request has got the answer to the one before.
+                let scrape = response.extensions_mut().remove::<Scrape>();
+                last.replace(scrape.map(|scrape| (scrape, Instant::now())));
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+            let result = builder.serve_connection(TokioIo::new(stream), service).await;
+            if let Err(error) = &result {
                 debug!("a client went away: {error}");
+            }
+            // That nobody sent another request in time is not the client's doing.
+            if let Some((scrape, time)) = last.take()
+                && !result.is_err_and(|error| error.is_timeout())
+                && scrape.patience.is_some_and(|patience| time.elapsed() < patience)
+            {
+                debug!("a scraper has given up");
+                site.lost(&scrape);
             }
         });
     }

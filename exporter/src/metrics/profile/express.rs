@@ -4,7 +4,7 @@ mod value;
 
 use std::borrow::Cow;
 
-use super::{Latency, Table, is_aborted, is_request};
+use super::{Latency, Shown, Table, is_aborted, is_request};
 use crate::{
     metrics::model::{Family, Kind, family},
     observe::ledger::Snapshot,
@@ -16,9 +16,10 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 const VALUE: &str = "#val";
 
 /// The families.
-pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
-    let mut durations = Table::new(["status_code", "method", "path"]);
-    for (labels, value) in &snapshot.requests {
+pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency, shown: Shown) -> Vec<Family<'a>> {
+    let mut durations = Table::new(["status_code", "method", "path"], snapshot, shown);
+    for series in &snapshot.requests {
+        let (labels, _) = series;
         if !is_request(labels) || snapshot.is_long_lived(labels) {
             continue;
         }
@@ -27,7 +28,7 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
             false => labels.status,
         };
         let row = [status.to_string().into(), labels.method.into(), path(&labels.handler)];
-        durations.add(labels, row, value);
+        durations.add(series, row);
     }
     vec![family(
         "http_request_duration_seconds",

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Latency, Table, is_aborted, is_request, split};
+use super::{Latency, Shown, Table, is_aborted, is_request, split};
 use crate::{
     metrics::model::{Bounds, Family, Kind, counter, family, histogram, summary},
     observe::ledger::Snapshot,
@@ -14,23 +14,24 @@ const FEW: [f64; 3] = [0.1, 0.5, 1.0];
 const GROUPS: [&str; 10] = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx", "7xx", "8xx", "9xx"];
 
 /// The families.
-pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
-    let mut total = Table::new(["method", "status", "handler"]);
-    let mut sizes = Table::new(["handler"]);
-    let mut durations = Table::new(["method", "handler"]);
-    let mut all_durations = Table::new([]);
-    for (labels, value) in &snapshot.requests {
+pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency, shown: Shown) -> Vec<Family<'a>> {
+    let mut total = Table::new(["method", "status", "handler"], snapshot, shown);
+    let mut sizes = Table::new(["handler"], snapshot, shown);
+    let mut durations = Table::new(["method", "handler"], snapshot, shown);
+    let mut all_durations = Table::new([], snapshot, shown);
+    for series in &snapshot.requests {
+        let (labels, _) = series;
         if is_aborted(labels) || !is_request(labels) {
             continue;
         }
         let method = || Cow::Borrowed(labels.method);
         let handler = || Cow::Borrowed(&*labels.handler);
         let group = GROUPS[usize::from(labels.status / 100) % GROUPS.len()].into();
-        total.add(labels, [method(), group, handler()], value);
-        sizes.add(labels, [handler()], value);
+        total.add(series, [method(), group, handler()]);
+        sizes.add(series, [handler()]);
         if !snapshot.is_long_lived(labels) {
-            durations.add(labels, [method(), handler()], value);
-            all_durations.add(labels, [], value);
+            durations.add(series, [method(), handler()]);
+            all_durations.add(series, []);
         }
     }
     let few = Bounds::new(FEW);

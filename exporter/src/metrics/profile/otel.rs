@@ -1,6 +1,6 @@
 //! The family of OpenTelemetry's semantic conventions for HTTP servers, named and labelled as Prometheus sees it.
 
-use super::{Latency, Table, is_aborted, is_request};
+use super::{Latency, Shown, Table, is_aborted, is_request};
 use crate::{
     metrics::model::{Family, Kind, family},
     observe::{
@@ -20,15 +20,17 @@ const SERVER_ERROR: u16 = 500;
 const ABORTED: &str = "aborted";
 
 /// The families.
-pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
-    let mut durations = Table::new([
+pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency, shown: Shown) -> Vec<Family<'a>> {
+    let names = [
         "http_request_method",
         "http_response_status_code",
         "http_route",
         "url_scheme",
         "error_type",
-    ]);
-    for (labels, value) in &snapshot.requests {
+    ];
+    let mut durations = Table::new(names, snapshot, shown);
+    for series in &snapshot.requests {
+        let (labels, _) = series;
         if !is_request(labels) || snapshot.is_long_lived(labels) {
             continue;
         }
@@ -48,11 +50,7 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
             handler => handler,
         };
         let scheme = "http".into();
-        durations.add(
-            labels,
-            [method.into(), status.into(), route.into(), scheme, error],
-            value,
-        );
+        durations.add(series, [method.into(), status.into(), route.into(), scheme, error]);
     }
     vec![family(
         "http_server_request_duration_seconds",

@@ -1,13 +1,13 @@
 use super::*;
 use crate::observe::{
-    ledger::{self, ByLabels, Events},
+    ledger::{ByLabels, Events},
     usage::UsageSnapshot,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use vigie_ebpf::phases::Phases;
 
 /// Requests of a service, each with the place of its bucket.
-fn snapshot(requests: &[(&str, &'static str, u16, usize)]) -> Snapshot {
+fn snapshot(requests: &[(&str, &'static str, u16, usize)], born: impl Fn(u16) -> u64) -> Snapshot {
     let series = requests.iter().map(|(handler, method, status, bucket)| {
         let labels = Labels {
             identity: Rc::new(Identity::of("shop")),
@@ -26,10 +26,14 @@ fn snapshot(requests: &[(&str, &'static str, u16, usize)]) -> Snapshot {
             ..SeriesValue::default()
         };
         value.buckets[*bucket] = 1;
-        (labels, value)
+        let born = born(labels.status);
+        (labels, Series { value, born })
     });
     Snapshot {
-        requests: ByLabels::new(series.collect(), ledger::add),
+        taken: 0,
+        clock: WallClock::now(),
+        requests: ByLabels::new(series.collect(), Series::add),
+        totals: Vec::new(),
         long_lived: BTreeMap::from([("shop".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
         native: ByLabels::default(),
         exemplars: ByLabels::default(),
@@ -42,14 +46,19 @@ fn snapshot(requests: &[(&str, &'static str, u16, usize)]) -> Snapshot {
         events: Events::default(),
         runnable: None,
         series: 0,
+        room: (0, 0),
+        dropped: Default::default(),
         usage: UsageSnapshot::default(),
     }
 }
 
 /// The text of a profile's families, without comments.
 fn text(profile: Profile, bounds: &[f64], requests: &[(&str, &'static str, u16, usize)]) -> Vec<String> {
-    let snapshot = snapshot(requests);
-    let text = crate::metrics::text::encode(&families(profile, &snapshot, &Latency::new(bounds)));
+    lines(profile, bounds, &snapshot(requests, |_| 0), None)
+}
+
+fn lines(profile: Profile, bounds: &[f64], snapshot: &Snapshot, shown: Shown) -> Vec<String> {
+    let text = crate::metrics::text::encode(&families(profile, snapshot, &Latency::new(bounds), shown));
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(str::to_owned).collect()
 }
@@ -134,4 +143,38 @@ fn nothing_is_lost_above_the_last_bound() {
     let lines = text(Profile::Express, &[0.003], &[("/", "GET", 200, BOUNDS)]);
     assert!(lines.iter().any(|line| line.contains("le=\"+Inf\"} 1")));
     assert!(lines.iter().any(|line| line.contains("le=\"0.003\"} 0")));
+}
+
+/// A row whose requests are all new is shown with 0; one with older requests is true, whatever came to it.
+#[test]
+fn new_rows_begin_at_0() {
+    let requests = [
+        ("/items/{id}", "GET", 200, 0),
+        ("/items/{id}", "GET", 201, 1),
+        ("/items/{id}", "GET", 503, 2),
+    ];
+    let snapshot = snapshot(&requests, u64::from);
+    let fastapi = |shown| lines(Profile::Fastapi, &[0.1, 0.5, 1.0], &snapshot, shown);
+    let total = |lines: &[String]| {
+        let total = lines.iter().filter(|line| line.starts_with("http_requests_total"));
+        let value = |line: &String| line.rsplit_once(' ').unwrap().1.to_owned();
+        total.map(value).collect::<Vec<_>>()
+    };
+    for (shown, expected) in [
+        (None, ["2", "1"]),
+        (Some(503), ["2", "1"]),
+        (Some(502), ["2", "0"]),
+        (Some(200), ["2", "0"]),
+        (Some(199), ["0", "0"]),
+    ] {
+        assert_eq!(total(&fastapi(shown)), expected, "{shown:?}");
+    }
+    let count = |shown| {
+        let lines = fastapi(shown);
+        let mut counts = lines
+            .iter()
+            .filter(|line| line.starts_with("http_request_duration_seconds_count"));
+        counts.next().unwrap().rsplit_once(' ').unwrap().1.to_owned()
+    };
+    assert_eq!((count(Some(200)), count(Some(199))), ("3".to_owned(), "0".to_owned()));
 }

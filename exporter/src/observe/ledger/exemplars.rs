@@ -40,12 +40,7 @@ impl Ledger {
     /// # Errors
     ///
     /// If the map cannot be read.
-    pub(super) fn exemplars(&mut self) -> Result<ByLabels<Vec<Example>>> {
-        // An exemplar has the same time in every scrape: Prometheus takes it for another one else.
-        let clock = WallClock::now();
-        if clock.is_far_from(&self.clock) {
-            self.clock = clock;
-        }
+    pub(super) fn exemplars(&self) -> Result<ByLabels<Vec<Example>>> {
         let counted = self.counted.iter();
         let by_place: HashMap<usize, &SeriesKey> = counted.map(|(key, counted)| (counted.native, key)).collect();
         let mut all = Vec::new();

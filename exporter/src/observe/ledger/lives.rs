@@ -1,17 +1,17 @@
 //! What is given back: the numbers of services that are gone, and all that was counted for them.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use vigie_ebpf::{
     service::CHILD,
-    types::{NATIVES, SERVICE_UNKNOWN, SeriesKey},
+    types::{NATIVES, SERVICE_UNKNOWN, SeriesKey, SeriesValue},
 };
 
-use super::Ledger;
+use super::{Ledger, Totals, add};
 use crate::{
     kernel::books::route_key,
     observe::{
@@ -79,12 +79,12 @@ impl Ledger {
             .iter()
             .map(|(number, processes)| (*number, processes.len() as u64))
             .collect();
-        let up = monotonic().unwrap_or_default();
+        let up = monotonic();
         let books = &self.books;
         self.services.tick(now, &alive, |number| {
             let killed = books.killed(number).ok().filter(|killed| killed.time != 0)?;
             Some(Kill {
-                age: up.saturating_sub(Duration::from_nanos(killed.time)),
+                age: Duration::from_nanos(up.saturating_sub(killed.time)),
                 signal: killed.signal,
             })
         });
@@ -157,6 +157,7 @@ impl Ledger {
         self.end_series(&keys)?;
         self.books.end_shapes(numbers)?;
         for number in numbers {
+            self.ended.remove(number);
             self.usage.forget(*number);
         }
         Ok(())
@@ -164,17 +165,32 @@ impl Ledger {
 
     /// Forgets series.
     pub(super) fn end_series(&mut self, keys: &[SeriesKey]) -> Result<()> {
-        self.books.end_series(keys, |_, _| ())?;
+        let mut values: HashMap<SeriesKey, SeriesValue> = HashMap::new();
+        self.books.end_series(keys, |key, value| {
+            add(values.entry(*key).or_default(), value);
+        })?;
         let mut places = Vec::new();
         for key in keys {
-            if let Some(counted) = self.counted.remove(key)
-                && counted.native != 0
-            {
-                places.push(counted.native);
+            if let Some(counted) = self.counted.remove(key) {
+                add(values.entry(*key).or_default(), &counted.value);
+                if counted.native != 0 {
+                    places.push(counted.native);
+                }
             }
             self.room.leave(key.service);
             self.shown_as_none.remove(key);
             self.native_as_none.remove(key);
+        }
+        let long_lived = self.services.long_lived();
+        for (key, value) in values {
+            if self.services.get(key.service).is_none() {
+                continue;
+            }
+            let labels = self.labels(&key, key.route);
+            let handlers = long_lived.get(&*labels.identity.service);
+            let is_long_lived = handlers.is_some_and(|handlers| handlers.contains(&*labels.handler));
+            let totals = self.ended.entry(key.service).or_default();
+            totals.add(&value, key.status, is_long_lived);
         }
         for number in self.room.take_full() {
             if self.services.get(number).is_some() {
@@ -195,6 +211,17 @@ impl Ledger {
             self.waits_as_none.remove(&key);
         }
         Ok(())
+    }
+
+    /// What was counted for a service in series that have ended: its totals go on from there.
+    pub(super) fn totals_of_ended(&self, number: u16, born: u64) -> Totals {
+        let ended = self.ended.get(&number).copied().unwrap_or_default();
+        Totals { born, ..ended }
+    }
+
+    /// How long those that have ended are kept from now on.
+    pub fn set_retention(&mut self, retention: Duration) {
+        self.services.set_retention(retention);
     }
 
     /// A service has answered for the first time: what its processes have started before belongs to it, too.

@@ -149,10 +149,10 @@ impl Processes {
         self.totals.remove(&service);
     }
 
-    /// What each service uses. `cgroup` is told the service of each process, and the text of its cgroup file.
+    /// What each service uses. `entry_of`: the entry of a process in the process table; `cgroup` is told the service of each process, and the text of its cgroup file.
     pub fn collect(
         &mut self,
-        service_of: impl Fn(u32) -> u16,
+        entry_of: impl Fn(u32) -> u16,
         mut cgroup: impl FnMut(u16, &str),
     ) -> BTreeMap<u16, ProcessUsage> {
         let mut services: BTreeMap<u16, ProcessUsage> = BTreeMap::new();
@@ -160,7 +160,8 @@ impl Processes {
             process.is_there = false;
         }
         for id in process_ids() {
-            let service = service_of(id);
+            let entry = entry_of(id);
+            let service = service::owner(entry);
             if !is_service(service) {
                 continue;
             }
@@ -169,7 +170,7 @@ impl Processes {
                 if !self.known.contains_key(&id) && !self.hold(id, service) {
                     break;
                 }
-                if self.look(id, service, &mut services, &mut cgroup) {
+                if self.look(id, entry, &mut services, &mut cgroup) {
                     break;
                 }
                 self.known.remove(&id);
@@ -215,7 +216,7 @@ impl Processes {
     fn look(
         &mut self,
         id: u32,
-        service: u16,
+        entry: u16,
         services: &mut BTreeMap<u16, ProcessUsage>,
         cgroup: &mut impl FnMut(u16, &str),
     ) -> bool {
@@ -223,6 +224,7 @@ impl Processes {
         let (Some(process), reader) = (self.known.get_mut(&id), &mut self.reader) else {
             return false;
         };
+        let service = service::owner(entry);
         process.service = service;
         let directory = &process.directory;
         let statm = process.statm.read(directory, keep, reader);
@@ -246,7 +248,7 @@ impl Processes {
             return true;
         }
         let usage = services.entry(service).or_default();
-        usage.processes += 1;
+        usage.processes += u64::from(!service::is_child(entry));
         usage.threads += threads;
         usage.resident += resident * self.page;
         let fds = open_files(directory);
