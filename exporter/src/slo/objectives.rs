@@ -22,6 +22,10 @@ const DEFAULT_MIN_FAILURES: u32 = 5;
 const MIN_FAILURES: std::ops::RangeInclusive<i64> = 1..=1_000_000;
 const DEFAULT_RUNBOOKS: &str = "docs/runbooks";
 const MAX_NAME: usize = 64;
+/// Labels that tell the requests of one service apart: only the families of routes have them.
+const ROUTE_LABELS: [&str; 3] = ["handler", "method", "port"];
+/// The classes of statuses, as the label `class` has them, from 100 on.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Labels that the rules set themselves.
 const OWN_LABELS: [&str; 9] = [
     "__name__",
@@ -59,6 +63,10 @@ pub(super) struct Objective {
     pub(super) bad: Bad,
     /// Which requests count, as PromQL between braces.
     pub(super) selector: String,
+    /// The families that are asked.
+    pub(super) source: Source,
+    /// The namespace of the service, if the objective is about one.
+    pub(super) namespace: Option<String>,
 }
 
 /// Which requests are bad.
@@ -68,6 +76,15 @@ pub(super) enum Bad {
     Status(String),
     /// Those slower than this bound, as the label `le` has it.
     Slower(String),
+}
+
+/// Which of Vigie's families know what an objective asks.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Source {
+    /// Those of services. `classes` are those of the bad statuses; there are none if slow requests are the bad ones.
+    Services { classes: Vec<&'static str> },
+    /// Those of routes: the objective is about some of a service's requests, or about statuses that are no whole classes.
+    Routes,
 }
 
 // === impl Objectives ===
@@ -183,9 +200,48 @@ fn check_objective(raw: &RawObjective, buckets: &Buckets) -> Result<Objective, P
         name: check_name(&raw.name, "name", is_plain)?,
         objective: check_percent(&raw.objective)?,
         selector: selector(&service, raw.matching.as_ref())?,
+        source: source(&bad, raw.matching.as_ref()),
+        namespace: namespace(raw.matching.as_ref()),
         service,
         bad,
     })
+}
+
+/// The families of services, if they know what is asked.
+fn source(bad: &Bad, matching: Option<&BTreeMap<String, Spanned<String>>>) -> Source {
+    let is_of_routes = |label: &String| ROUTE_LABELS.contains(&label.as_str());
+    if matching.is_some_and(|labels| labels.keys().any(is_of_routes)) {
+        return Source::Routes;
+    }
+    match bad {
+        Bad::Status(pattern) => classes(pattern).map_or(Source::Routes, |classes| Source::Services { classes }),
+        Bad::Slower(_) => Source::Services { classes: Vec::new() },
+    }
+}
+
+/// The classes of which a pattern matches all statuses, if it matches no others, and at least one.
+fn classes(pattern: &str) -> Option<Vec<&'static str>> {
+    // Prometheus anchors a pattern at both ends.
+    let regex = Regex::new(&format!("^(?s:{pattern})$")).ok()?;
+    let mut whole = Vec::new();
+    for (name, first) in CLASSES.into_iter().zip((100..).step_by(100)) {
+        let count = (first..first + 100_u32)
+            .filter(|status| regex.is_match(&status.to_string()))
+            .count();
+        match count {
+            100 => whole.push(name),
+            0 => {}
+            _ => return None,
+        }
+    }
+    (!whole.is_empty()).then_some(whole)
+}
+
+/// The namespace, if the pattern is a name of one (RFC 1123: letters, digits and '-'), and matches nothing else.
+fn namespace(matching: Option<&BTreeMap<String, Spanned<String>>>) -> Option<String> {
+    let pattern = &matching?.get("namespace")?.value;
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '-';
+    pattern.chars().all(is_name).then(|| pattern.clone())
 }
 
 fn check_name(name: &Spanned<String>, what: &str, is_allowed: fn(char) -> bool) -> Result<String, Place> {
@@ -278,10 +334,10 @@ fn selector(service: &str, matching: Option<&BTreeMap<String, Spanned<String>>>)
         parts.push(format!("service=\"{}\"", escape(service)));
     }
     for (label, pattern) in matching.into_iter().flatten() {
-        let is_own = ["le", "status", "__name__"].contains(&label.as_str());
+        let is_own = ["class", "le", "status", "__name__"].contains(&label.as_str());
         if !is_label(label) || is_own {
             let problem = format!("match has a label {}", quoted(label));
-            let hint = "use labels of requests, such as service, handler, method, port, job";
+            let hint = "use labels of requests, such as service, handler, method, port, namespace, job";
             return Err(Place::at(pattern, &problem, hint));
         }
         let pattern = check_regex(pattern, "match")?;

@@ -138,7 +138,15 @@ impl Maker<'_> {
             ("severity", severity),
             ("sloth_severity", kind),
         ];
-        labels.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        // By `service` and `namespace` Alertmanager knows which alerts are about the same service.
+        let is_given = self.objectives.labels.contains_key("namespace");
+        let namespace = self.slo.namespace.as_ref().filter(|_| !is_given);
+        let namespace = namespace.map(|name| ("namespace", name.as_str()));
+        labels.extend(
+            own.into_iter()
+                .chain(namespace)
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
         let (service, name) = (&self.slo.service, &self.slo.name);
         let what = match &self.slo.bad {
             Bad::Status(pattern) => format!("were answered with {pattern}"),

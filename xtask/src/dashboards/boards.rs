@@ -14,9 +14,9 @@ const LOAD_BALANCER: &str = "vigie-load-balancer";
 const SLO: &str = "vigie-slo";
 const NODE: &str = "vigie-node";
 
-/// Where nothing has failed yet there is no series with such a status: that is a share of 0, and not unknown.
-const ERRORS_5XX: &str = r#"(sum(rate(http_requests_total{<service>, status=~"5.."}[<rate>])) or vector(0)) / sum(rate(http_requests_total{<service>}[<rate>]))"#;
-const ERRORS_4XX: &str = r#"(sum(rate(http_requests_total{<service>, status=~"4.."}[<rate>])) or vector(0)) / sum(rate(http_requests_total{<service>}[<rate>]))"#;
+/// A class without requests is there, at 0: nothing has to be put in its place. Requests that were aborted have no answer.
+const ERRORS_5XX: &str = r#"sum(rate(service_http_requests_total{<service>, class="5xx"}[<rate>])) / sum(rate(service_http_requests_total{<service>, class!="aborted"}[<rate>]))"#;
+const ERRORS_4XX: &str = r#"sum(rate(service_http_requests_total{<service>, class="4xx"}[<rate>])) / sum(rate(service_http_requests_total{<service>, class!="aborted"}[<rate>]))"#;
 
 /// All of them, in the order in which one looks at them.
 pub fn all() -> Vec<Dashboard> {

@@ -25,12 +25,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What has arrived, as `path status alert of`.
 type Arrivals = BTreeSet<String>;
 
-/// An alert as the rules make it: its name, level, category, and the label that says of what.
+/// An alert as the rules make it: its name, level, category, and the label that says of what. `service@namespace` is a service in a
+/// namespace.
 #[derive(Clone, Copy)]
 struct Alert(&'static str, &'static str, &'static str, (&'static str, &'static str));
 
 /// All fire at once. What is not in [`FIRST`] must be silent.
-const ALERTS: [Alert; 13] = [
+const ALERTS: [Alert; 16] = [
     Alert("ServiceDown", "P1", "availability", ("service", "store")),
     Alert("ServiceSlow", "P1", "latency", ("service", "store")),
     Alert("ServiceErrors", "P2", "errors", ("service", "store")),
@@ -44,8 +45,12 @@ const ALERTS: [Alert; 13] = [
     Alert("HostCpu", "P3", "saturation", ("instance", "h:10190")),
     Alert("VigieLosingEvents", "P2", "vigie", ("instance", "h:10190")),
     Alert("HostMemory", "P2", "saturation", ("instance", "i:10190")),
+    // What is down in one namespace says nothing of a service of that name in another one.
+    Alert("ServiceDown", "P1", "availability", ("service", "web@shop")),
+    Alert("ServiceErrors", "P2", "errors", ("service", "web@shop")),
+    Alert("ServiceErrors", "P2", "errors", ("service", "web@test")),
 ];
-const FIRST: [&str; 10] = [
+const FIRST: [&str; 13] = [
     "/page firing ServiceDown store",
     "/chat/p1 firing ServiceDown store",
     "/page firing HostMemory h:10190",
@@ -54,6 +59,9 @@ const FIRST: [&str; 10] = [
     "/chat/p2 firing ServiceErrors shop",
     "/chat/p2 firing VigieLosingEvents h:10190",
     "/chat/p2 firing HostMemory i:10190",
+    "/page firing ServiceDown web@shop",
+    "/chat/p1 firing ServiceDown web@shop",
+    "/chat/p2 firing ServiceErrors web@test",
     "/ticket firing ServiceThrottled shop",
     "/ticket firing HostCpu h:10190",
 ];
@@ -99,8 +107,9 @@ pub fn check(program: &Path, files: &Files) -> Result<()> {
 impl Alert {
     fn json(self, begin: Timestamp, end: Option<Timestamp>) -> Value {
         let Self(name, severity, category, (label, of)) = self;
+        let (of_label, namespace) = of.split_once('@').unwrap_or((of, ""));
         let mut alert = json!({
-            "labels": { "alertname": name, "severity": severity, "category": category, label: of },
+            "labels": { "alertname": name, "severity": severity, "category": category, label: of_label },
             "annotations": {
                 "summary": format!("{name} of {of}"),
                 "description": format!("{name} of {of} is 42"),
@@ -108,6 +117,9 @@ impl Alert {
             },
             "startsAt": begin.to_string(),
         });
+        if !namespace.is_empty() {
+            alert["labels"]["namespace"] = namespace.into();
+        }
         if let Some(end) = end {
             alert["endsAt"] = end.to_string().into();
         }
@@ -156,8 +168,10 @@ fn arrivals(webhook: &Webhook) -> Result<Arrivals> {
                 let labels = &alert["labels"];
                 let of = labels["service"].as_str().or(labels["instance"].as_str());
                 let words = [alert["status"].as_str(), labels["alertname"].as_str(), of];
-                let words = words.map(|word| word.unwrap_or("?"));
-                arrivals.insert(format!("{} {}", message.path, words.join(" ")));
+                let words = words.map(|word| word.unwrap_or("?")).join(" ");
+                let namespace = labels["namespace"].as_str();
+                let namespace = namespace.map_or_else(String::new, |name| format!("@{name}"));
+                arrivals.insert(format!("{} {words}{namespace}", message.path));
             }
             continue;
         }
@@ -193,6 +207,11 @@ fn check_texts(webhook: &Webhook) -> Result<()> {
             "[P1] store: ServiceDown of store",
             "danger",
             "ServiceDown of store is 42\nP1 ServiceDown since 20",
+        ),
+        (
+            "[P1] shop/web: ServiceDown of web@shop",
+            "danger",
+            "ServiceDown of web@shop is 42\nP1 ServiceDown since 20",
         ),
         (
             "[resolved] i:10190: HostMemory of i:10190",

@@ -37,11 +37,76 @@ slos:
     assert_eq!((one.ratio(), one.budget(), one.percent()), (0.9995, 0.0005, 99.95));
     assert_eq!(one.bad, Bad::Status("5..|429".to_owned()));
     assert_eq!(one.selector, r#"job=~"vigie",service=~"store|shop.*""#);
+    assert_eq!(one.source, Source::Routes);
     assert_eq!(two.bad, Bad::Slower("0.25".to_owned()));
     assert_eq!(
         (two.selector.as_str(), two.id().as_str()),
         (r#"service="store""#, "store-fast")
     );
+}
+
+#[test]
+fn statuses_are_classes_if_the_pattern_is_made_of_whole_ones() {
+    for (pattern, expected) in [
+        ("5..", Some(vec!["5xx"])),
+        ("5[0-9]{2}", Some(vec!["5xx"])),
+        ("[45]..", Some(vec!["4xx", "5xx"])),
+        ("4..|5..", Some(vec!["4xx", "5xx"])),
+        ("[^23]..", Some(vec!["1xx", "4xx", "5xx"])),
+        ("...", Some(vec!["1xx", "2xx", "3xx", "4xx", "5xx"])),
+        ("5.*", Some(vec!["5xx"])),
+        // Prometheus anchors a pattern: neither is 5 the beginning of a status, nor are these alternatives half free.
+        ("5", None),
+        ("5..|429", None),
+        ("50[0-9]", None),
+        ("500|5..", Some(vec!["5xx"])),
+        ("5..|9..", Some(vec!["5xx"])),
+        ("none", None),
+    ] {
+        assert_eq!(classes(pattern), expected, "{pattern}");
+    }
+}
+
+#[test]
+fn what_only_routes_know_is_asked_of_routes() {
+    let of_services = |classes: &[&'static str]| Source::Services {
+        classes: classes.to_vec(),
+    };
+    for (what, expected) in [
+        ("errors: 5..", of_services(&["5xx"])),
+        ("errors: '[45]..'", of_services(&["4xx", "5xx"])),
+        ("errors: '5..|429'", Source::Routes),
+        ("faster_than: 2s", of_services(&[])),
+        (
+            "errors: 5.., match: {service: 'a|b', container: c, namespace: d, pod: e, job: f, instance: g, cluster: h}",
+            of_services(&["5xx"]),
+        ),
+        ("faster_than: 2s, match: {namespace: d}", of_services(&[])),
+        ("errors: 5.., match: {handler: /a}", Source::Routes),
+        ("errors: 5.., match: {method: GET}", Source::Routes),
+        ("faster_than: 2s, match: {port: '80'}", Source::Routes),
+    ] {
+        let text = format!("slos: [{{service: a, name: b, objective: 95, {what}}}]");
+        assert_eq!(parse(&text).unwrap().slos[0].source, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_namespace_is_known_if_there_is_one() {
+    for (pattern, expected) in [
+        ("shop", Some("shop")),
+        ("shop-2", Some("shop-2")),
+        ("shop|test", None),
+        ("shop.*", None),
+    ] {
+        let text =
+            format!("slos: [{{service: a, name: b, objective: 95, errors: 5.., match: {{namespace: '{pattern}'}}}}]");
+        assert_eq!(
+            parse(&text).unwrap().slos[0].namespace.as_deref(),
+            expected,
+            "{pattern}"
+        );
+    }
 }
 
 #[test]
@@ -110,7 +175,7 @@ fn says_where_and_what_to_do() {
         ),
         (
             "slos:\n- {service: a, name: b, objective: 99, errors: 5.., match: {le: a}}",
-            "slo.yml:2:65: match has a label \"le\": use labels of requests, such as service, handler, method, port, job",
+            "slo.yml:2:65: match has a label \"le\": use labels of requests, such as service, handler, method, port, namespace, job",
         ),
         (
             "labels: {severity: high}\nslos: [{service: a, name: b, objective: 99, errors: 5..}]",

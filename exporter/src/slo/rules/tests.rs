@@ -47,3 +47,50 @@ fn the_period_is_in_names_and_factors() {
         assert!(text.contains(part), "no {part} in {text}");
     }
 }
+
+#[test]
+fn the_families_of_services_are_asked_where_they_know_it() {
+    let text = rules("slos: [{service: a, name: b, objective: 99, errors: 5..}]");
+    let bad = r#"sum(rate(service_http_requests_total{service="a",class="5xx"}[5m]))"#;
+    let all = r#"sum(rate(service_http_requests_total{service="a",class!="aborted"}[5m]))"#;
+    // They are there at 0: nothing has to be put in the place of what is absent.
+    let ratio = format!("          {bad}\n          /\n          ({all} > 0)\n");
+    assert!(text.contains(&ratio), "{text}");
+    assert!(!text.contains("{http_") && !text.contains("(http_"), "{text}");
+    let text = rules("slos: [{service: a, name: b, objective: 99, errors: '[45]..', match: {namespace: shop}}]");
+    assert!(
+        text.contains(r#"{service="a",namespace=~"shop",class=~"4xx|5xx"}"#),
+        "{text}"
+    );
+    assert_eq!(text.matches("          namespace: 'shop'\n").count(), 2, "{text}");
+    let text = rules("slos: [{service: a, name: b, objective: 99, faster_than: 2s}]");
+    for name in ["bucket{service=\"a\",le=\"2.0\"}", "count{service=\"a\"}"] {
+        let name = format!("(service_http_request_duration_seconds_{name}[5m])");
+        assert!(text.contains(&name), "no {name} in {text}");
+    }
+}
+
+#[test]
+fn the_families_of_routes_are_asked_for_what_only_they_know() {
+    let text = rules("slos: [{service: a, name: b, objective: 99, errors: '5..|429'}]");
+    let bad = r#"sum(rate(http_requests_total{service="a",status=~"5..|429"}[5m]))"#;
+    let all = r#"sum(rate(http_requests_total{service="a"}[5m]))"#;
+    let ratio = format!("          ({bad} or {all} * 0)\n          /\n          ({all} > 0)\n");
+    assert!(text.contains(&ratio), "{text}");
+    assert!(!text.contains("service_http_"), "{text}");
+    let text = rules("slos: [{service: a, name: b, objective: 99, faster_than: 2s, match: {handler: /a}}]");
+    assert!(
+        text.contains(r#"(http_request_duration_seconds_bucket{service="a",handler=~"/a",le="2.0"}[5m])"#),
+        "{text}"
+    );
+    assert!(!text.contains("service_http_"), "{text}");
+}
+
+#[test]
+fn a_namespace_is_a_label_of_the_alerts_once() {
+    let text = rules(
+        "labels: {namespace: mine}\nslos: [{service: a, name: b, objective: 99, errors: 5.., match: {namespace: shop}}]",
+    );
+    assert!(!text.contains("namespace: 'shop'"), "{text}");
+    assert!(text.contains("          namespace: 'mine'\n"), "{text}");
+}

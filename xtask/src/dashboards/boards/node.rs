@@ -66,10 +66,10 @@ fn cpu() -> Vec<Panel> {
             .may_be_absent("kernels without CONFIG_SCHEDSTATS do not say")
             .axis_at_zero(),
         lines("Who uses the CPUs", "CPUs that each service uses.", Unit::Plain)
-            .query("sum by (instance, service) (rate(service_cpu_seconds_total{<host>}[<rate>]))", "{{service}} ({{instance}})")
+            .query("sum by (instance, namespace, service) (rate(service_cpu_seconds_total{<host>}[<rate>]))", "{{namespace}} {{service}} ({{instance}})")
             .axis_at_zero(),
         lines("Who waits", "How many threads of each service wait for a CPU; and the pressure of the host (PSI): the share of the time in which some task was held up for want of CPU, memory or a disk.", Unit::Plain)
-            .query("sum by (instance, service) (rate(service_runqueue_wait_seconds_sum{<host>}[<rate>]))", "{{service}} ({{instance}})")
+            .query("sum by (instance, namespace, service) (rate(service_runqueue_wait_seconds_sum{<host>}[<rate>]))", "{{namespace}} {{service}} ({{instance}})")
             .query(r#"sum by (instance, resource) (rate(vigie_host_pressure_seconds_total{<host>, kind="some"}[<rate>]))"#, "pressure, {{resource}} ({{instance}})")
             .may_be_absent("some kernels have PSI off until they are booted with psi=1")
             .axis_at_zero(),
@@ -92,8 +92,8 @@ fn memory() -> Vec<Panel> {
         .axis_at_zero(),
         lines("Who has the memory", "Resident memory of each service.", Unit::Bytes)
             .query(
-                "sum by (instance, service) (service_resident_memory_bytes{<host>})",
-                "{{service}} ({{instance}})",
+                "sum by (instance, namespace, service) (service_resident_memory_bytes{<host>})",
+                "{{namespace}} {{service}} ({{instance}})",
             )
             .axis_at_zero(),
         lines(
@@ -161,12 +161,12 @@ fn disks() -> Vec<Panel> {
             Unit::BytesPerSecond,
         )
         .query(
-            "sum by (instance, service) (rate(service_disk_read_bytes_total{<host>}[<rate>]))",
-            "{{service}}, read ({{instance}})",
+            "sum by (instance, namespace, service) (rate(service_disk_read_bytes_total{<host>}[<rate>]))",
+            "{{namespace}} {{service}}, read ({{instance}})",
         )
         .query(
-            "sum by (instance, service) (rate(service_disk_written_bytes_total{<host>}[<rate>]))",
-            "{{service}}, written ({{instance}})",
+            "sum by (instance, namespace, service) (rate(service_disk_written_bytes_total{<host>}[<rate>]))",
+            "{{namespace}} {{service}}, written ({{instance}})",
         )
         .axis_at_zero(),
     ]
@@ -219,8 +219,8 @@ fn network() -> Vec<Panel> {
             Unit::PacketsPerSecond,
         )
         .query(
-            "sum by (instance, service) (rate(service_tcp_retransmits_total{<host>}[<rate>]))",
-            "{{service}} ({{instance}})",
+            "sum by (instance, namespace, service) (rate(service_tcp_retransmits_total{<host>}[<rate>]))",
+            "{{namespace}} {{service}} ({{instance}})",
         )
         .axis_at_zero(),
     ]

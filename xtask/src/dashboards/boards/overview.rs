@@ -12,13 +12,13 @@ pub fn dashboard() -> Dashboard {
         variables: service_variables(),
         rows: vec![
             row("Now", vec![
-                stat("Health", "Down if one of the services has stopped listening on a port.", Unit::Plain)
-                    .query("min(service_listening{<service>})", "Health")
+                stat("Health", "Down if one of the services has stopped listening on a port, in all of its containers on a host. A service is here once it has answered a request.", Unit::Plain)
+                    .query("min(max by (instance, namespace, service, port) (service_listening{<service>}))", "Health")
                     .word(1, "up", Color::Green)
                     .word(0, "down", Color::Red)
                     .from(1.0, Color::Green),
                 stat("Requests", "Answered requests in a second.", Unit::RequestsPerSecond)
-                    .query("sum(rate(http_requests_total{<service>}[<rate>]))", "Requests"),
+                    .query(r#"sum(rate(service_http_requests_total{<service>, class!="aborted"}[<rate>]))"#, "Requests"),
                 stat("5xx", "Share of the answers that say that the service failed. Yellow and red are where alerts begin.", Unit::Share)
                     .query(ERRORS_5XX, "5xx")
                     .from(0.02, Color::Yellow)
@@ -27,7 +27,7 @@ pub fn dashboard() -> Dashboard {
                     .query(ERRORS_4XX, "4xx")
                     .from(0.2, Color::Yellow),
                 stat("p95", "95 % of the requests take at most so long, from the first byte that is readable to the last one that is sent.", Unit::Seconds)
-                    .query("histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{<service>}[<rate>])))", "p95")
+                    .query("histogram_quantile(0.95, sum by (le) (rate(service_http_request_duration_seconds_bucket{<service>}[<rate>])))", "p95")
                     .from(2.0, Color::Yellow)
                     .from(5.0, Color::Orange)
                     .from(10.0, Color::Red),
@@ -37,14 +37,16 @@ pub fn dashboard() -> Dashboard {
             ]),
             row("Golden signals", vec![
                 lines("Requests by service", "Answered requests of each service.", Unit::RequestsPerSecond)
-                    .query("sum by (service) (rate(http_requests_total{<service>}[<rate>]))", "{{service}}")
+                    .query(r#"sum by (namespace, service) (rate(service_http_requests_total{<service>, class!="aborted"}[<rate>]))"#, "{{namespace}} {{service}}")
                     .axis_at_zero(),
-                stacked("Answers", "Answered requests, by the class of their status.", Unit::RequestsPerSecond)
-                    .query(r#"sum by (class) (label_replace(rate(http_requests_total{<service>}[<rate>]), "class", "${1}xx", "status", "(.).."))"#, "{{class}}")
+                stacked("Answers", "Requests, by the class of their answer's status. aborted: the connection was closed before there was one.", Unit::RequestsPerSecond)
+                    .query("sum by (class) (rate(service_http_requests_total{<service>}[<rate>]))", "{{class}}")
+                    .color("1xx", Color::Purple)
                     .color("2xx", Color::Green)
                     .color("3xx", Color::Blue)
                     .color("4xx", Color::Orange)
-                    .color("5xx", Color::Red),
+                    .color("5xx", Color::Red)
+                    .color("aborted", Color::Gray),
                 lines("Errors", "Share of the answers that are errors: 5xx is the service's fault, 4xx the client's. Requests that were never answered are no answers.", Unit::Share)
                     .query(ERRORS_5XX, "5xx")
                     .query(ERRORS_4XX, "4xx")
@@ -53,28 +55,28 @@ pub fn dashboard() -> Dashboard {
                     .from(0.05, Color::Red)
                     .axis_at_zero(),
                 lines("Latency", "Half of the requests, 95 % and 99 % of them take at most so long. Durations are what the client waits for, the accept backlog and the wait for a CPU included.", Unit::Seconds)
-                    .query("histogram_quantile(0.5, sum by (le) (rate(http_request_duration_seconds_bucket{<service>}[<rate>])))", "p50")
-                    .query("histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{<service>}[<rate>])))", "p95")
-                    .query("histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket{<service>}[<rate>])))", "p99")
+                    .query("histogram_quantile(0.5, sum by (le) (rate(service_http_request_duration_seconds_bucket{<service>}[<rate>])))", "p50")
+                    .query("histogram_quantile(0.95, sum by (le) (rate(service_http_request_duration_seconds_bucket{<service>}[<rate>])))", "p95")
+                    .query("histogram_quantile(0.99, sum by (le) (rate(service_http_request_duration_seconds_bucket{<service>}[<rate>])))", "p99")
                     .color("p50", Color::Green)
                     .color("p95", Color::Yellow)
                     .color("p99", Color::Red)
                     .axis_at_zero(),
-                heat_map("Latency, all of it", "How many requests took how long: two bands are two kinds of requests, or two instances that differ.", "http_request_duration_seconds_bucket{<service>}"),
-                states("Listening", "Where each service listens, and when it did not.")
-                    .query("min by (instance, service, port) (service_listening{<service>})", "{{service}} {{port}} ({{instance}})")
+                heat_map("Latency, all of it", "How many requests took how long: two bands are two kinds of requests, or two instances that differ.", "service_http_request_duration_seconds_bucket{<service>}"),
+                states("Listening", "Where each service listens, and when it did not. What ends without being down, as a container that was replaced, just goes.")
+                    .query("max by (instance, namespace, service, port) (service_listening{<service>})", "{{namespace}} {{service}} {{port}} ({{instance}})")
                     .word(1, "up", Color::Green)
                     .word(0, "down", Color::Red)
                     .size(12, 9),
             ]),
             row("What to look at", vec![
                 table("Services", "Each service: its requests, failures and latency, how many CPUs it uses, and how long its threads wait for one in each second. Click a service for more.")
-                    .column("requests", Unit::RequestsPerSecond, "sum by (service) (rate(http_requests_total{<service>}[<rate>]))")
-                    .column("5xx", Unit::Share, r#"sum by (service) (rate(http_requests_total{<service>, status=~"5.."}[<rate>])) / sum by (service) (rate(http_requests_total{<service>}[<rate>]))"#)
-                    .column("p95", Unit::Seconds, "histogram_quantile(0.95, sum by (service, le) (rate(http_request_duration_seconds_bucket{<service>}[<rate>])))")
-                    .column("CPUs used", Unit::Plain, "sum by (service) (rate(service_cpu_seconds_total{<service>}[<rate>]))")
-                    .column("CPUs waited for", Unit::Plain, "sum by (service) (rate(service_runqueue_wait_seconds_sum{<service>}[<rate>]))")
-                    .column("in flight", Unit::Count, "sum by (service) (http_requests_in_flight{<service>})")
+                    .column("requests", Unit::RequestsPerSecond, r#"sum by (namespace, service) (rate(service_http_requests_total{<service>, class!="aborted"}[<rate>]))"#)
+                    .column("5xx", Unit::Share, r#"sum by (namespace, service) (rate(service_http_requests_total{<service>, class="5xx"}[<rate>])) / sum by (namespace, service) (rate(service_http_requests_total{<service>, class!="aborted"}[<rate>]))"#)
+                    .column("p95", Unit::Seconds, "histogram_quantile(0.95, sum by (namespace, service, le) (rate(service_http_request_duration_seconds_bucket{<service>}[<rate>])))")
+                    .column("CPUs used", Unit::Plain, "sum by (namespace, service) (rate(service_cpu_seconds_total{<service>}[<rate>]))")
+                    .column("CPUs waited for", Unit::Plain, "sum by (namespace, service) (rate(service_runqueue_wait_seconds_sum{<service>}[<rate>]))")
+                    .column("in flight", Unit::Count, "sum by (namespace, service) (http_requests_in_flight{<service>})")
                     .sort_by("requests")
                     .link(Link { column: "service", title: "Performance of this service", uid: PERFORMANCE, variable: "service" })
                     .size(14, 9),
