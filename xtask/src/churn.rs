@@ -143,7 +143,7 @@ impl Run<'_> {
         let Self { plan, stand, .. } = self;
         let vigie = &stand.vigie;
         let steady = Steady::start(stand.store.address());
-        let mut work = Work::start(stand, seed)?;
+        let mut work = Work::start(stand, seed, self.stop)?;
         work.round(&Plan::FIRST)?;
         self.say("a little of everything was done once");
         self.sleep(plan.retention + BEHIND)?;

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use testkit::scrape::Labels;
@@ -32,6 +33,7 @@ const PERIOD: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Work<'a> {
     stand: &'a Stand,
+    stop: &'a AtomicBool,
     programs: Programs,
     mounts: Mounts,
     maker: Maker,
@@ -73,9 +75,10 @@ pub fn is_foreign(service: &str) -> bool {
 
 impl<'a> Work<'a> {
     /// Starts the small servers that last.
-    pub fn start(stand: &'a Stand, seed: u64) -> Result<Self> {
+    pub fn start(stand: &'a Stand, seed: u64, stop: &'a AtomicBool) -> Result<Self> {
         let mut work = Self {
             stand,
+            stop,
             programs: Programs::new()?,
             mounts: Mounts::find()?,
             maker: Maker::default(),
@@ -113,6 +116,7 @@ impl<'a> Work<'a> {
     pub fn round(&mut self, round: &Round) -> Result<()> {
         self.run_processes(round.processes)?;
         for _ in 0..round.listeners {
+            self.go_on()?;
             run(&mut self.programs.command("churn-listener", &["listen"])?)?;
         }
         let other = self.programs.path("churn-exec-b")?;
@@ -122,6 +126,7 @@ impl<'a> Work<'a> {
             .arg(&other))?;
         self.run_containers(round.containers)?;
         for _ in 0..round.returns {
+            self.go_on()?;
             self.return_id()?;
         }
         self.ask_all()?;
@@ -131,9 +136,19 @@ impl<'a> Work<'a> {
         self.stand.check()
     }
 
+    /// Fails if it is told to stop: what was started and made is ended and removed then.
+    fn go_on(&self) -> Result<()> {
+        ensure!(
+            !self.stop.load(Ordering::Relaxed),
+            "stopped before the churn was over: nothing is compared"
+        );
+        Ok(())
+    }
+
     /// Three of four run `true`, the fourth a thread.
     fn run_processes(&self, number: u64) -> Result<()> {
         for index in 0..number {
+            self.go_on()?;
             match index % 4 {
                 3 => run(&mut self.programs.command("churn-worker", &["worker"])?)?,
                 _ => run(Command::new("true").stdin(Stdio::null()))?,
@@ -146,6 +161,7 @@ impl<'a> Work<'a> {
     fn run_containers(&mut self, number: u64) -> Result<()> {
         let mut all = Vec::new();
         for _ in 0..number {
+            self.go_on()?;
             let (port, container) = (self.port()?, self.container()?);
             let name = format!("churn-job-{}", self.containers % JOBS);
             let job = self.programs.start(&name, port, Start::AtOnce, Some(container))?;
