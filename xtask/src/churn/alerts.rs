@@ -1,7 +1,8 @@
 //! Every alert that fired, as Prometheus remembers it, and which of them were right.
 
 use super::stand::STORE;
-use anyhow::{Context as _, Result};
+use crate::process::{Sched, sched};
+use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
@@ -129,10 +130,8 @@ pub struct Books {
     all: u64,
     /// What of it nobody used.
     idle: u64,
-    /// CPU time of a process, in nanoseconds.
-    ran: u64,
-    /// How long its threads could have run and had no CPU, in nanoseconds.
-    waited: u64,
+    /// Those of a process.
+    process: Sched,
 }
 
 // === impl Books ===
@@ -140,31 +139,23 @@ pub struct Books {
 impl Books {
     /// The books of the machine and of a process.
     pub fn read(process: u32) -> Result<Self> {
-        let mut books = Self::default();
-        books.machine(&fs::read_to_string("/proc/stat")?);
-        for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-            books.thread(&fs::read_to_string(thread?.path().join("schedstat"))?)?;
-        }
-        Ok(books)
+        Ok(Self {
+            process: sched(process)?,
+            ..Self::machine(&fs::read_to_string("/proc/stat")?)
+        })
     }
 
     /// The first line of `/proc/stat` (proc_stat(5)): what a hypervisor took (steal) was used.
-    fn machine(&mut self, text: &str) {
+    fn machine(text: &str) -> Self {
         let line = text.lines().next().unwrap_or_default();
         // user, nice, system, idle, iowait, irq, softirq, steal; the guests' time after them is part of user and nice.
         let numbers = line.split_whitespace().skip(1).take(8);
         let numbers: Vec<u64> = numbers.filter_map(|number| number.parse().ok()).collect();
-        self.all = numbers.iter().sum();
-        self.idle = numbers.iter().skip(3).take(2).sum();
-    }
-
-    /// A thread's `schedstat` (Documentation/scheduler/sched-stats.rst of Linux).
-    fn thread(&mut self, text: &str) -> Result<()> {
-        let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-        let mut next = || numbers.next().context("too few numbers in schedstat");
-        self.ran += next()??;
-        self.waited += next()??;
-        Ok(())
+        Self {
+            all: numbers.iter().sum(),
+            idle: numbers.iter().skip(3).take(2).sum(),
+            process: Sched::default(),
+        }
     }
 
     /// How busy the machine was since then.
@@ -172,8 +163,8 @@ impl Books {
         let share = |part: u64, all: u64| part as f64 / all.max(1) as f64;
         let all = self.all.saturating_sub(before.all);
         let idle = self.idle.saturating_sub(before.idle);
-        let ran = self.ran.saturating_sub(before.ran);
-        let waited = self.waited.saturating_sub(before.waited);
+        let ran = self.process.ran.saturating_sub(before.process.ran);
+        let waited = self.process.waited.saturating_sub(before.process.waited);
         Machine {
             busy: share(all.saturating_sub(idle), all),
             waiting: share(waited, waited + ran),
@@ -313,17 +304,18 @@ mod tests {
 
     #[test]
     fn the_kernels_books_are_read() {
-        let mut before = Books::default();
-        before.machine("cpu  10 0 10 70 10 0 0 0 0 0\ncpu0 1 1 1 1\n");
-        before.thread("100 50 3\n").unwrap();
-        let mut after = Books::default();
-        after.machine("cpu  30 0 20 80 10 0 5 5 9 9\n");
-        after.thread("130 120 4\n").unwrap();
+        let before = Books {
+            process: Sched { ran: 100, waited: 50 },
+            ..Books::machine("cpu  10 0 10 70 10 0 0 0 0 0\ncpu0 1 1 1 1\n")
+        };
+        let after = Books {
+            process: Sched { ran: 130, waited: 120 },
+            ..Books::machine("cpu  30 0 20 80 10 0 5 5 9 9\n")
+        };
         assert_eq!((before.all, before.idle), (100, 80));
         let machine = after.since(before);
         assert_eq!((machine.busy, machine.waiting), (0.8, 0.7));
         assert_eq!(before.since(before), Machine::default());
-        assert!(before.thread("").is_err());
-        assert!(Books::read(std::process::id()).unwrap().ran > 0);
+        assert!(Books::read(std::process::id()).unwrap().all > 0);
     }
 }
