@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_millis(1);
 /// Hierarchies of version 1 that a process enters: one has to be told no CPUs or memory nodes first.
 const CONTROLLERS: [&str; 3] = ["name=systemd", "memory", "cpu"];
 /// Digits of a container's id that tools show.
-const SHORT: usize = 12;
+pub const SHORT: usize = 12;
 
 /// Who makes the cgroup of a container, and how it is told to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ pub const STORM: u64 = 1000;
 pub struct Round {
     /// Processes that run `true`, or a thread, and end.
     pub processes: u64,
-    /// Processes that listen, never answer, and end.
+    /// Processes that listen, never answer, and end; every other one in a container of its own.
     pub listeners: u64,
-    /// Containers that answer one request or two, and end.
+    /// Containers that answer one request or two, and are replaced.
     pub containers: u64,
     /// How often a process becomes another program.
     pub execs: u64,

@@ -66,26 +66,9 @@ impl Programs {
         Ok(path)
     }
 
-    /// What runs a child of that name.
-    pub fn command(&self, name: &str, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(self.path(name)?);
-        command
-            .arg(CHILD)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        Ok(command)
-    }
-
-    /// What runs a small server of that name, in a container if there is one.
-    pub fn server(&self, name: &str, port: u16, start: Start, container: Option<&Container>) -> Result<Command> {
+    /// What runs a child of that name, in a container if there is one.
+    pub fn command(&self, name: &str, arguments: &[&str], container: Option<&Container>) -> Result<Command> {
         let program = self.path(name)?;
-        let mode = match start {
-            Start::AtOnce => "serve",
-            Start::WhenTold => "serve-when-told",
-            Start::Shared => "share",
-        };
-        let port = port.to_string();
         let mut command = match container {
             None => Command::new(&program),
             Some(container) => {
@@ -99,13 +82,25 @@ impl Programs {
             }
         };
         command
-            .args([CHILD, mode, &port])
-            .stdin(if start == Start::WhenTold {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
-            .stdout(Stdio::piped());
+            .arg(CHILD)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        Ok(command)
+    }
+
+    /// What runs a small server of that name.
+    pub fn server(&self, name: &str, port: u16, start: Start, container: Option<&Container>) -> Result<Command> {
+        let mode = match start {
+            Start::AtOnce => "serve",
+            Start::WhenTold => "serve-when-told",
+            Start::Shared => "share",
+        };
+        let mut command = self.command(name, &[mode, &port.to_string()], container)?;
+        command.stdout(Stdio::piped());
+        if start == Start::WhenTold {
+            command.stdin(Stdio::piped());
+        }
         Ok(command)
     }
 

@@ -44,12 +44,12 @@ impl Report {
         let mut row = |what: &str, number: String| lines.push(format!("| {what} | {number} |"));
         row("processes that run and end", total(|round| round.processes));
         row(
-            "processes that listen, never answer, and end",
+            "processes that listen, never answer, and end; half of them in containers",
             total(|round| round.listeners),
         );
         row(
             &format!(
-                "containers that answer 1 or 2 requests and end, in {} shapes of cgroups",
+                "containers that answer 1 or 2 requests and are replaced, in {} shapes of cgroups",
                 self.shapes
             ),
             total(|round| round.containers),

@@ -1,14 +1,14 @@
 //! What happens beside the store: processes, listeners, containers, deployments, a kill.
 
 use super::account::Account;
-use super::cgroups::{Container, Maker, Mounts, Shape};
+use super::cgroups::{Container, Maker, Mounts, SHORT, Shape};
 use super::load::{self, Statuses};
 use super::plan::Round;
 use super::process_ids;
 use super::programs::{PREFIX, Programs, Small, Start, run};
 use super::stand::{STORE, Stand};
 use anyhow::{Context as _, Result, ensure};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +21,8 @@ use testkit::{Random, Scrape, free_port};
 pub const VICTIM: &str = "churn-victim";
 /// The name of this program.
 const OWN: &str = "xtask";
-/// Programs that containers run.
-const JOBS: u64 = 10;
+/// Applications whose containers are replaced again and again.
+const APPLICATIONS: u64 = 10;
 /// Requests that each of the lasting small servers gets in a round.
 const SHARE: u64 = 5;
 /// How long it may take until everything that was sent is counted.
@@ -54,6 +54,8 @@ pub struct Work<'a> {
     shop: Option<Small>,
     cart: Option<Small>,
     victim: Option<Small>,
+    /// The containers of each application; the last one of each stays until there is another.
+    fleet: BTreeMap<u64, Vec<Small>>,
 }
 
 /// What has ended, by which its series are known.
@@ -93,6 +95,7 @@ impl<'a> Work<'a> {
             shop: None,
             cart: None,
             victim: None,
+            fleet: BTreeMap::new(),
         };
         let port = work.port()?;
         work.shop = Some(work.programs.start("churn-shop", port, Start::Shared, None)?);
@@ -115,14 +118,11 @@ impl<'a> Work<'a> {
     /// A part of the run.
     pub fn round(&mut self, round: &Round) -> Result<()> {
         self.run_processes(round.processes)?;
-        for _ in 0..round.listeners {
-            self.go_on()?;
-            run(&mut self.programs.command("churn-listener", &["listen"])?)?;
-        }
+        self.run_listeners(round.listeners)?;
         let other = self.programs.path("churn-exec-b")?;
         run(self
             .programs
-            .command("churn-exec-a", &["exec", &round.execs.to_string()])?
+            .command("churn-exec-a", &["exec", &round.execs.to_string()], None)?
             .arg(&other))?;
         self.run_containers(round.containers)?;
         for _ in 0..round.returns {
@@ -150,30 +150,53 @@ impl<'a> Work<'a> {
         for index in 0..number {
             self.go_on()?;
             match index % 4 {
-                3 => run(&mut self.programs.command("churn-worker", &["worker"])?)?,
+                3 => run(&mut self.programs.command("churn-worker", &["worker"], None)?)?,
                 _ => run(Command::new("true").stdin(Stdio::null()))?,
             }
         }
         Ok(())
     }
 
-    /// All of them are there at once; then all end.
+    /// New containers of all applications come, in turn, and each one that was there before them goes: there is always one of each.
     fn run_containers(&mut self, number: u64) -> Result<()> {
-        let mut all = Vec::new();
         for _ in 0..number {
             self.go_on()?;
+            let application = self.containers % APPLICATIONS;
+            let requests = 1 + self.containers / APPLICATIONS % 2;
             let (port, container) = (self.port()?, self.container()?);
-            let name = format!("churn-job-{}", self.containers % JOBS);
-            let job = self.programs.start(&name, port, Start::AtOnce, Some(container))?;
-            let requests = 1 + self.containers % 2;
-            job.ask(requests)?;
-            self.account.send(port, requests);
-            all.push(job);
+            let name = format!("churn-app-{application}");
+            let new = self.programs.start(&name, port, Start::AtOnce, Some(container))?;
+            self.ask(&new, requests)?;
+            self.fleet.entry(application).or_default().push(new);
         }
-        for job in all {
-            self.end(job, libc::SIGTERM)?;
+        let old: Vec<Small> = self
+            .fleet
+            .values_mut()
+            .flat_map(|all| all.drain(..all.len().saturating_sub(1)))
+            .collect();
+        for server in old {
+            self.end(server, libc::SIGTERM)?;
         }
         self.settle()
+    }
+
+    /// Every other one is in a container.
+    fn run_listeners(&mut self, number: u64) -> Result<()> {
+        for index in 0..number {
+            self.go_on()?;
+            let container = match index % 2 {
+                0 => None,
+                _ => Some(self.container()?),
+            };
+            run(&mut self
+                .programs
+                .command("churn-listener", &["listen"], container.as_ref())?)?;
+            if let Some(container) = container {
+                self.dead.containers.insert(container.short_id().to_owned());
+                container.remove()?;
+            }
+        }
+        Ok(())
     }
 
     /// A server ends, and its process id comes again as that of another one.
@@ -315,7 +338,6 @@ impl Dead {
     fn is_of(&self, labels: &Labels) -> bool {
         let service = labels.get("service").map_or("", String::as_str);
         let names = [
-            "churn-job",
             "churn-dev",
             "churn-next",
             "churn-listener",
@@ -332,9 +354,10 @@ impl Dead {
         // Only labels with a place for an id are looked at: a handler may have any text in it.
         let is_dead_container = || {
             let values = ["service", "container", "pod"].map(|name| labels.get(name).map_or("", String::as_str));
-            self.containers
+            let mut words = values
                 .iter()
-                .any(|id| values.iter().any(|value| value.contains(id.as_str())))
+                .flat_map(|value| value.split(|letter: char| !letter.is_ascii_hexdigit()));
+            words.any(|word| word.get(..SHORT).is_some_and(|id| self.containers.contains(id)))
         };
         is_dead_service || is_dead_port() || is_dead_container()
     }
@@ -358,7 +381,7 @@ mod tests {
             ports: BTreeSet::from([80]),
         };
         let of = |pairs: &[(&str, &str)]| dead.is_of(&labels(pairs));
-        assert!(of(&[("service", "churn-job-1")]));
+        assert!(of(&[("service", "churn-dev")]));
         assert!(of(&[("service", "churn-cart"), ("port", "80")]));
         assert!(of(&[("service", "churn-cart"), ("container", "0123456789ab")]));
         assert!(of(&[("service", "churn-cart@0123456789ab")]));
@@ -374,7 +397,7 @@ mod tests {
 
     #[test]
     fn series_of_small_servers_are_known_under_other_names() {
-        assert!(is_own(&labels(&[("service", "churn-job-1"), ("handler", "none")])));
+        assert!(is_own(&labels(&[("service", "churn-dev"), ("handler", "none")])));
         assert!(is_own(&labels(&[
             ("service", "xtask"),
             ("handler", "/churn/items/{id}")
