@@ -105,6 +105,11 @@ impl Scrape {
         self.families.iter().find(|family| family.name == name)
     }
 
+    /// All samples of all names, in the order of the text.
+    pub fn every(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.iter()
+    }
+
     /// All samples of that name, in the order of the text.
     pub fn samples<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
         self.samples.iter().filter(move |sample| sample.name == name)

@@ -7,7 +7,7 @@
 
 mod alert;
 mod notice;
-mod shorten;
+pub mod shorten;
 
 use crate::lab::stand::{End, INSTANCES, Plan, Stand};
 use crate::setup::{Monitoring, Tools};

@@ -3,7 +3,7 @@
 mod agreement;
 mod deaths;
 mod figures;
-mod files;
+pub mod files;
 mod report;
 mod scaling;
 pub mod stand;

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the commands for working on Vigie.
 
 mod bench;
+mod churn;
 mod command;
 mod compose;
 mod dashboards;
@@ -57,6 +58,8 @@ enum Task {
     Truth(truth::Options),
     /// Load Vigie with all that connections can do for minutes, and look for wrong counts and for growth
     Soak(soak::Options),
+    /// Let processes, listeners and containers come and go beside a store, as in a month, and look for wrong counts, growth and alerts
+    Churn(churn::Options),
     /// Watch many kinds of servers, and compare what Vigie saw with what their clients saw
     Servers(servers::Options),
     /// Check and test the rules for Prometheus, and the configuration of Alertmanager
@@ -70,6 +73,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = churn::take_over() {
+        return code;
+    }
     match run(Arguments::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -92,6 +98,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(options) => bench::run(&setup::ensure()?, &options),
         Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
+        Task::Churn(options) => churn::run(&setup::ensure()?, &setup::ensure_monitoring()?, &options),
         Task::Servers(options) => servers::run(&options),
         Task::Rules => setup::ensure_build()
             .and_then(|()| setup::ensure_monitoring())

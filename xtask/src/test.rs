@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Monitoring, ProfileTools, Tools};
 use crate::vm::{self, kernels};
-use crate::{command, compose, dashboards, demo, drill, guard, lab, paths, rules, servers, soak, truth};
+use crate::{churn, command, compose, dashboards, demo, drill, guard, lab, paths, rules, servers, soak, truth};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::{env, time::Instant};
@@ -50,6 +50,7 @@ pub fn run(options: &Options) -> Result<()> {
         step("tests of vigie", || test_vigie(tools, monitoring, profiles))?;
         step("truth", || truth::run(&truth::Options::default()))?;
         step("soak", || soak::run(tools, &soak::Options::short()))?;
+        step("churn", || churn::run(tools, monitoring, &churn::Options::short()))?;
         if HAS_OTHER_KERNELS {
             step("other kernels", || vm::run(&vm::Options::short(&OTHER_KERNELS)))?;
             step("functions where there are tracepoints", || {
