@@ -1,8 +1,10 @@
 //! From what the kernel side says to measurements: processes become services, paths become routes, maps become counts.
 
 pub mod cgroup;
+pub mod containers;
 pub mod filter;
 pub mod handler;
+pub mod identity;
 pub mod ledger;
 pub mod listeners;
 pub mod naming;

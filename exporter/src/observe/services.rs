@@ -2,13 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroUsize,
+    path::Path,
     rc::Rc,
 };
 
 use vigie_ebpf::types::{SERVICE_UNKNOWN, SERVICES};
 
 use super::{
-    naming::{ServiceName, named_by_parent, service_name},
+    containers::ContainerFiles,
+    naming::{Remembered, describe, namer},
     process::ProcessInfo,
     template::Template,
 };
@@ -16,6 +19,9 @@ use crate::config::ServiceRule;
 
 /// The service that everything belongs to once there are more services than numbers.
 const REST: &str = "other";
+
+/// Processes whose names are kept for when they lose what names them.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// One service.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub struct Service {
 #[derive(Debug)]
 pub struct Services {
     rules: Vec<ServiceRule>,
+    files: ContainerFiles,
+    remembered: Remembered,
     list: Vec<Service>,
     numbers: HashMap<String, u16>,
     /// What a process listens on, and when that process started: its id may come again.
@@ -43,6 +51,8 @@ impl Services {
     pub fn new(rules: Vec<ServiceRule>) -> Self {
         Self {
             rules,
+            files: ContainerFiles::new(Path::new("/")),
+            remembered: Remembered::new(REMEMBERED),
             list: Vec::new(),
             numbers: HashMap::new(),
             ports: HashMap::new(),
@@ -94,13 +104,15 @@ impl Services {
         {
             ports.extend(self.ports_of(master));
         }
-        let parent = parent.filter(|_| named_by_parent(&info));
+        let parent = namer(&info);
         let ports: Vec<u16> = ports.into_iter().filter(|port| *port != 0).collect();
-        let name = service_name(&info, parent.as_ref(), &ports, &self.rules);
-        self.number(name)
+        let described = describe(&info, parent.as_ref(), &ports, &self.rules, &self.files);
+        let described = self.remembered.settle(&info, described);
+        let rule = described.rule.as_ref().map(|(index, _)| *index);
+        self.number(described.identity(false).service.to_string(), rule)
     }
 
-    fn number(&mut self, ServiceName { name, rule }: ServiceName) -> u16 {
+    fn number(&mut self, name: String, rule: Option<usize>) -> u16 {
         if let Some(number) = self.numbers.get(&name) {
             return *number;
         }
@@ -161,12 +173,7 @@ mod tests {
     #[test]
     fn numbers_run_out_gracefully() {
         let mut services = Services::new(Vec::new());
-        let mut number = |name: &str| {
-            services.number(ServiceName {
-                name: name.to_owned(),
-                rule: None,
-            })
-        };
+        let mut number = |name: &str| services.number(name.to_owned(), None);
         assert_eq!((number("a"), number("b"), number("a")), (1, 2, 1));
         let numbers: Vec<u16> = (0..300).map(|i| number(&format!("s{i}"))).collect();
         assert_eq!(numbers[252], 255);
