@@ -1,6 +1,7 @@
 //! From what the kernel side says to measurements: processes become services, paths become routes, maps become counts.
 
 pub mod cgroup;
+pub mod containers;
 pub mod filter;
 pub mod handler;
 pub mod identity;

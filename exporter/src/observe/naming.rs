@@ -1,44 +1,49 @@
 //! The name of the service a process belongs to.
+//!
+//! A name is made of what does not change while the process lives: its unit, its container, its executable and the arguments
+//! it was started with. So it is the same whenever Vigie looks, and after the next deployment. Ids, addresses, ports and times are never in it.
 
 mod interpreter;
+mod java;
 mod options;
 mod python;
+pub(crate) mod random;
+mod remembered;
 mod script;
 mod title;
+mod unit;
+mod workers;
+
+pub use remembered::Remembered;
+pub use workers::{named_by_parent, namer};
 
 use crate::config::{ExeRule, ServiceRule};
-use crate::observe::cgroup::{container_id, systemd_unit};
+use crate::observe::cgroup::{container_id, place, systemd_unit};
+use crate::observe::containers::{Container, ContainerFiles};
+use crate::observe::identity::Identity;
 use crate::observe::process::ProcessInfo;
 
 /// Longest service name, in characters.
 const MAX_NAME: usize = 128;
-/// Digits of the container id kept in a name.
+/// Digits of the container id that tell containers without a name apart.
 const SHORT_ID: usize = 12;
-/// Units of container runtimes: what runs in them is told by the executable.
-const RUNTIMES: [&str; 9] = [
-    "docker",
-    "containerd",
-    "crio",
-    "podman",
-    "kubelet",
-    "k3s",
-    "k3s-agent",
-    "cri-docker",
-    "lxd",
-];
 
 /// What is known of the service of a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Described {
-    /// The rule of the config that matches, and its name.
+    /// Index of the first rule that matches, and the name it gives.
     pub rule: Option<(usize, String)>,
-    /// The systemd unit.
+    /// Name of the systemd unit, without what is random in it. None for runtimes of containers, sessions and
+    /// managers of other people's programs.
     pub unit: Option<String>,
-    /// The container's id.
-    pub container: Option<String>,
-    /// The application.
+    /// Container, with the names that its runtime has for it.
+    pub container: Option<Container>,
+    /// Machine that systemd-nspawn, LXC or another runs, none for the host.
+    pub machine: Option<String>,
+    /// Name of the application: executable and program.
     pub app: String,
-    /// Whether a better name may be seen.
+    /// Whether a better name may be seen later: the process was gone, runs nothing that has a name, is a worker of an
+    /// unknown server, or in a pod whose files are not there yet.
     pub is_weak: bool,
 }
 
@@ -46,101 +51,83 @@ pub struct Described {
 
 impl Described {
     /// Whether somebody has asked for it to run.
+    #[must_use]
     pub fn is_managed(&self) -> bool {
         self.unit.is_some() || self.container.is_some()
     }
 
-    /// Who it is; whether its unit runs other applications besides.
-    pub fn identity(&self, unit_is_shared: bool) -> crate::observe::identity::Identity {
-        let unit = self
-            .unit
-            .as_deref()
-            .filter(|_| !unit_is_shared && self.container.is_none());
-        let name = self
-            .rule
-            .as_ref()
-            .map(|(_, name)| name.as_str())
+    /// The labels of the service and of this instance. A unit that is shared runs several applications, and names none of them.
+    #[must_use]
+    pub fn identity(&self, unit_is_shared: bool) -> Identity {
+        let Self {
+            rule,
+            unit,
+            container,
+            machine,
+            app,
+            is_weak: _,
+        } = self;
+        let rule = rule.as_ref().map(|(_, name)| name);
+        let unit = unit.as_ref().filter(|_| !unit_is_shared);
+        let of_container =
+            |field: fn(&Container) -> &Option<String>| container.as_ref().and_then(|found| field(found).as_ref());
+        let service = rule
             .or(unit)
-            .unwrap_or(&self.app);
-        crate::observe::identity::Identity {
-            service: name.into(),
-            container: self.container.as_deref().unwrap_or_default().into(),
-            ..crate::observe::identity::Identity::default()
+            .or_else(|| of_container(|found| &found.service))
+            .unwrap_or(app);
+        let instance = match container {
+            Some(Container { name: Some(name), .. }) => name.as_str(),
+            Some(Container { id, .. }) => id.get(..SHORT_ID).unwrap_or(id),
+            None => machine.as_deref().unwrap_or_default(),
+        };
+        let text =
+            |field: fn(&Container) -> &Option<String>| of_container(field).map(String::as_str).unwrap_or_default();
+        Identity {
+            service: sanitize(service, MAX_NAME).into(),
+            container: instance.into(),
+            namespace: text(|found| &found.namespace).into(),
+            pod: text(|found| &found.pod).into(),
         }
     }
 }
 
 /// Describes the service of a process.
-pub fn describe(
-    process: &ProcessInfo,
-    parent: Option<&ProcessInfo>,
-    ports: &[u16],
-    rules: &[ServiceRule],
-) -> Described {
-    let name = service_name(process, parent, ports, rules);
-    let unit = systemd_unit(&process.cgroups).and_then(|unit| unit.strip_suffix(".service").map(str::to_owned));
-    Described {
-        rule: name.rule.map(|rule| (rule, name.name)),
-        unit: unit.filter(|unit| !RUNTIMES.contains(&unit.as_str())),
-        container: container_id(&process.cgroups).map(|id| id.chars().take(SHORT_ID).collect()),
-        app: sanitize(&interpreter::app_name(parent.unwrap_or(process)), MAX_NAME),
-        is_weak: false,
-    }
-}
-
-/// The name of a service, and where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceName {
-    /// Name, 1 to 128 characters without control characters.
-    pub name: String,
-    /// Index of the rule that gave the name, if one did.
-    pub rule: Option<usize>,
-}
-
-/// Names the service of a process.
 ///
-/// The first matching rule wins. Without one the name is `app@container`, the
-/// systemd unit, or a name made of the executable and the program it runs.
-/// `parent` is only used when [`named_by_parent`] holds, so that the workers of
-/// a server bear its name.
+/// `parent` is only used when [`named_by_parent`] holds, so that the workers of a server bear its name: it is what
+/// [`namer`] finds.
 #[must_use]
-pub fn service_name(
+pub fn describe(
     process: &ProcessInfo,
     parent: Option<&ProcessInfo>,
     listening_ports: &[u16],
     rules: &[ServiceRule],
-) -> ServiceName {
-    let parent = parent.filter(|parent| stands_for(parent, process));
+    files: &ContainerFiles,
+) -> Described {
+    let parent = parent.filter(|parent| workers::stands_for(parent, process));
     let rule = rules.iter().enumerate().find(|(_, rule)| {
         rule_matches(rule, process, listening_ports)
             || parent.is_some_and(|parent| rule_matches(rule, parent, listening_ports))
     });
-    if let Some((index, rule)) = rule {
-        return ServiceName {
-            name: sanitize(&rule.name, MAX_NAME),
-            rule: Some(index),
-        };
+    let place = place(&process.cgroups);
+    let container = place.container.map(|id| files.find(&id, &process.cgroups));
+    let is_unnamed_in_pod = container.as_ref().is_some_and(|container| {
+        container.service.is_none() && process.cgroups.iter().any(|line| line.contains("kubepods"))
+    });
+    let named_after = parent.unwrap_or(process);
+    let app = interpreter::app_name(named_after);
+    let is_orphan = parent.is_none() && named_by_parent(process);
+    Described {
+        rule: rule.map(|(index, rule)| (index, sanitize(&rule.name, MAX_NAME))),
+        unit: place
+            .unit
+            .as_deref()
+            .and_then(unit::name)
+            .map(|name| sanitize(&name, MAX_NAME)),
+        container,
+        machine: place.machine.map(|name| sanitize(&name, MAX_NAME)),
+        is_weak: is_orphan || is_unnamed_in_pod || interpreter::says_nothing(&app, named_after),
+        app: sanitize(&app, MAX_NAME),
     }
-    let app = || interpreter::app_name(parent.unwrap_or(process));
-    let unit = || {
-        let unit = systemd_unit(&process.cgroups)?;
-        let name = unit.strip_suffix(".service")?.to_owned();
-        (!RUNTIMES.contains(&name.as_str())).then_some(name)
-    };
-    let name = match container_id(&process.cgroups) {
-        Some(id) => {
-            let id: String = id.chars().take(SHORT_ID).collect();
-            format!("{}@{id}", sanitize(&app(), MAX_NAME - SHORT_ID - 1))
-        }
-        None => sanitize(&unit().unwrap_or_else(app), MAX_NAME),
-    };
-    ServiceName { name, rule: None }
-}
-
-/// Whether a process is a worker that only its parent can name.
-#[must_use]
-pub fn named_by_parent(process: &ProcessInfo) -> bool {
-    interpreter::name_of(process).as_deref() == Some("python") && python::is_spawned_worker(&process.argv)
 }
 
 /// Whether every condition of a rule is met.
@@ -153,10 +140,14 @@ pub fn rule_matches(rule: &ServiceRule, process: &ProcessInfo, listening_ports: 
         && rule.exe.as_ref().is_none_or(|exe| exe_matches(exe, process))
         && rule.unit.as_ref().is_none_or(unit)
         && rule.container.as_ref().is_none_or(container)
-        && rule
-            .cmdline
-            .as_ref()
-            .is_none_or(|regex| regex.is_match(&process.command_line()))
+        && rule.cmdline.as_ref().is_none_or(|regex| {
+            // A title over the arguments may come at any time, so the arguments count, too.
+            regex.is_match(&process.command_line())
+                || process
+                    .original
+                    .as_ref()
+                    .is_some_and(|argv| regex.is_match(&argv.join(" ")))
+        })
 }
 
 /// Compares with the executable, with what it was started as (`argv[0]`), and
@@ -165,7 +156,7 @@ fn exe_matches(rule: &ExeRule, process: &ProcessInfo) -> bool {
     let Some(exe) = process.exe_path() else {
         return false;
     };
-    let started_as = process.argv.first().map(String::as_str).unwrap_or_default();
+    let started_as = process.arguments().first().map(String::as_str).unwrap_or_default();
     match rule {
         ExeRule::Path(path) => {
             exe == *path
@@ -176,11 +167,6 @@ fn exe_matches(rule: &ExeRule, process: &ProcessInfo) -> bool {
             exe.file_name().is_some_and(|file| file == name.as_str()) || script::file_name(started_as) == name
         }
     }
-}
-
-/// Whether the parent names the process: same program, and a worker that needs it.
-fn stands_for(parent: &ProcessInfo, process: &ProcessInfo) -> bool {
-    named_by_parent(process) && process.exe.is_some() && parent.exe == process.exe
 }
 
 /// Cuts a name and replaces its control characters.

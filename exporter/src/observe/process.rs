@@ -1,11 +1,14 @@
 //! A process as `/proc` describes it.
 
+mod original;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Longest part of a `/proc` file that is read.
-const READ_LIMIT: u64 = 128 * 1024;
+/// Longest part of a `/proc` file that is read: what Linux lets arguments and environment have by default (`ARG_MAX`), a quarter
+/// of the stack's limit of 8 MiB. A buffer grows with what is there, and few command lines have a kilobyte.
+const READ_LIMIT: u64 = 2 * 1024 * 1024;
 
 /// What `/proc/<pid>` says of a process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,14 +21,43 @@ pub struct ProcessInfo {
     pub comm: String,
     /// Executable, when there is one and it may be read.
     pub exe: Option<PathBuf>,
-    /// Command line, empty for a kernel thread.
+    /// Command line as it is shown, empty for a kernel thread. A program may have written a title over it.
     pub argv: Vec<String>,
+    /// Arguments at its start, where the program has written over them and they were found elsewhere in its memory.
+    pub original: Option<Vec<String>>,
+    /// Path that was executed, before links were followed. Of a script that is the script.
+    pub executed: Option<String>,
     /// Lines of the `cgroup` file.
     pub cgroups: Vec<String>,
     /// Working directory, when it may be read.
     pub cwd: Option<PathBuf>,
     /// Start time in clock ticks since boot, which tells apart two uses of a pid.
     pub start_ticks: u64,
+    /// Process group. Its leader has the same process id, and may be gone.
+    pub pgrp: u32,
+    /// Session. Its leader has the same process id, and may be gone.
+    pub session: u32,
+}
+
+/// What is used of a `stat` file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Parent process, field 4.
+    pub ppid: u32,
+    /// Process group, field 5.
+    pub pgrp: u32,
+    /// Session, field 6.
+    pub session: u32,
+    /// Start time in clock ticks since boot, field 22.
+    pub start_ticks: u64,
+    /// Address of the number of arguments, field 28; 0 if it may not be known.
+    start_stack: u64,
+    /// First address of the heap, field 47.
+    start_brk: u64,
+    /// First address of the arguments' text, field 48.
+    arg_start: u64,
+    /// Address behind the arguments' text, field 49.
+    arg_end: u64,
 }
 
 impl ProcessInfo {
@@ -47,19 +79,32 @@ impl ProcessInfo {
     /// Fails when the process is gone, or was replaced while it was being read.
     pub fn read_in(proc: &Path, pid: u32) -> io::Result<Self> {
         let dir = proc.join(pid.to_string());
-        let (parent, start_ticks) = read_stat(&dir, pid)?;
+        let stat = read_stat(&dir, pid)?;
         let comm = read_bytes(&dir.join("comm")).unwrap_or_default();
+        let cmdline = read_bytes(&dir.join("cmdline")).unwrap_or_default();
         let mut process = Self::from_parts(
             pid,
             String::from_utf8_lossy(&comm).trim_end_matches('\n'),
-            parse_argv(&read_bytes(&dir.join("cmdline")).unwrap_or_default()),
+            parse_argv(&cmdline),
         );
-        process.ppid = parent;
-        process.start_ticks = start_ticks;
+        process.ppid = stat.ppid;
+        process.pgrp = stat.pgrp;
+        process.session = stat.session;
+        process.start_ticks = stat.start_ticks;
         process.exe = std::fs::read_link(dir.join("exe")).ok();
+        let program = process.exe_path();
+        let program = program
+            .as_deref()
+            .and_then(Path::file_name)
+            .map(|name| name.to_string_lossy());
+        if let Some(program) = program {
+            let original = original::read(&dir, &stat, &cmdline, &program);
+            process.original = original.arguments;
+            process.executed = original.executed;
+        }
         process.cwd = std::fs::read_link(dir.join("cwd")).ok();
         process.cgroups = parse_cgroup(&read_bytes(&dir.join("cgroup")).unwrap_or_default());
-        if read_stat(&dir, pid)?.1 != start_ticks {
+        if read_stat(&dir, pid)?.start_ticks != stat.start_ticks {
             return Err(gone(pid));
         }
         Ok(process)
@@ -71,7 +116,7 @@ impl ProcessInfo {
     ///
     /// Fails when the process is gone.
     pub fn read_start(pid: u32) -> io::Result<u64> {
-        Ok(read_stat(&Path::new("/proc").join(pid.to_string()), pid)?.1)
+        Ok(read_stat(&Path::new("/proc").join(pid.to_string()), pid)?.start_ticks)
     }
 
     /// Builds a process from what is always known of it.
@@ -89,6 +134,12 @@ impl ProcessInfo {
     #[must_use]
     pub fn command_line(&self) -> String {
         self.argv.join(" ")
+    }
+
+    /// Arguments at its start, as far as they are known.
+    #[must_use]
+    pub fn arguments(&self) -> &[String] {
+        self.original.as_deref().unwrap_or(&self.argv)
     }
 
     /// Path of the executable, without the mark the kernel adds once it is deleted.
@@ -151,21 +202,31 @@ pub fn parse_cgroup(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
 }
 
-/// Parent id and start time (fields 4 and 22) of a `stat` file.
+/// What is used of a `stat` file.
 ///
 /// The command name may hold blanks and parentheses, so the fields are counted
-/// from the last parenthesis.
+/// from the last parenthesis. Addresses are 0 for those who may not trace the process.
 #[must_use]
-pub fn parse_stat(bytes: &[u8]) -> Option<(u32, u64)> {
+pub fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let close = bytes.iter().rposition(|&byte| byte == b')')?;
     let text = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
-    let mut fields = text.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
-    let start_ticks = fields.nth(17)?.parse().ok()?;
-    Some((parent, start_ticks))
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    // The first field behind the name is the third of the file.
+    let field = |number: usize| fields.get(number - 3).copied();
+    let address = |number: usize| field(number).and_then(|text| text.parse().ok()).unwrap_or(0);
+    Some(Stat {
+        ppid: field(4)?.parse().ok()?,
+        pgrp: field(5)?.parse().unwrap_or(0),
+        session: field(6)?.parse().unwrap_or(0),
+        start_ticks: field(22)?.parse().ok()?,
+        start_stack: address(28),
+        start_brk: address(47),
+        arg_start: address(48),
+        arg_end: address(49),
+    })
 }
 
-fn read_stat(dir: &Path, pid: u32) -> io::Result<(u32, u64)> {
+fn read_stat(dir: &Path, pid: u32) -> io::Result<Stat> {
     let bytes = read_bytes(&dir.join("stat"))?;
     parse_stat(&bytes).ok_or_else(|| gone(pid))
 }

@@ -8,6 +8,8 @@ mod numbers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroUsize,
+    path::Path,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -18,8 +20,9 @@ use vigie_ebpf::service::slot;
 pub use self::life::{Kill, Life};
 use self::numbers::Numbers;
 use super::{
+    containers::ContainerFiles,
     identity::Identity,
-    naming::{Described, describe, named_by_parent},
+    naming::{Described, Remembered, describe, namer},
     process::ProcessInfo,
     template::Template,
     traced::monotonic,
@@ -30,6 +33,9 @@ use crate::config::ServiceRule;
 const REST: &str = "other";
 /// How many processes are remembered as listening.
 const MAX_LISTENING: usize = 8192;
+
+/// Processes whose names are kept for when they lose what names them.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// One service.
 #[derive(Debug)]
@@ -87,6 +93,8 @@ pub struct Services {
     by_identity: HashMap<Identity, u16>,
     /// The applications that run in a unit.
     units: HashMap<String, BTreeSet<String>>,
+    files: ContainerFiles,
+    remembered: Remembered,
     /// What a process listens on, and when that process started: its id may come again.
     ports: HashMap<u32, (u64, BTreeSet<u16>)>,
     changes: Vec<Change>,
@@ -107,6 +115,8 @@ impl Services {
             services: BTreeMap::new(),
             by_identity: HashMap::new(),
             units: HashMap::new(),
+            files: ContainerFiles::new(Path::new("/")),
+            remembered: Remembered::new(REMEMBERED),
             ports: HashMap::new(),
             changes: Vec::new(),
             dropped: Dropped::default(),
@@ -134,8 +144,13 @@ impl Services {
 
     /// Forgets what processes listened on that are gone.
     pub fn forget_gone(&mut self) {
+        let remembered = &mut self.remembered;
         self.ports.retain(|process, (start, _)| {
-            ProcessInfo::read_start(*process).is_ok_and(|now| now == *start && *start != 0)
+            let is_there = ProcessInfo::read_start(*process).is_ok_and(|now| now == *start && *start != 0);
+            if !is_there {
+                remembered.forget(*process, *start);
+            }
+            is_there
         });
     }
 
@@ -161,7 +176,7 @@ impl Services {
     }
 
     /// What is known of the service of a process, which has been seen on a port, or on none (0).
-    fn describe(&self, info: &ProcessInfo, port: u16) -> Described {
+    fn describe(&mut self, info: &ProcessInfo, port: u16) -> Described {
         let parent = if info.ppid > 1 {
             ProcessInfo::read(info.ppid).ok()
         } else {
@@ -176,9 +191,10 @@ impl Services {
         {
             ports.extend(self.ports_of(master));
         }
-        let parent = parent.filter(|_| named_by_parent(info));
+        let parent = namer(info);
         let ports: Vec<u16> = ports.into_iter().filter(|port| *port != 0).collect();
-        describe(info, parent.as_ref(), &ports, &self.rules)
+        let described = describe(info, parent.as_ref(), &ports, &self.rules, &self.files);
+        self.remembered.settle(info, described)
     }
 
     /// The number of a service, which is given one if it has none.

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{container_id, systemd_unit};
+use super::{Place, container_id, place, systemd_unit};
 
 const ID: &str = "3f2a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8";
 const OTHER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -93,13 +93,105 @@ proptest! {
     fn never_panics(lines in prop::collection::vec(any::<String>(), 0..4)) {
         let _ = systemd_unit(&lines);
         let _ = container_id(&lines);
+        let _ = place(&lines);
     }
 
     #[test]
     fn odd_paths_never_panic(path in "0::[/a-f0-9é:.x\\\\-]{0,90}(\\.scope|\\.service)?") {
         let _ = systemd_unit(&[&path]);
+        let _ = place(&[&path]);
         if let Some(id) = container_id(&[&path]) {
             prop_assert_eq!(id.len(), 64);
         }
     }
+}
+
+fn found(line: &str) -> (Option<String>, Option<String>, Option<String>) {
+    let Place {
+        unit,
+        container,
+        machine,
+    } = place(&[line]);
+    (unit, container, machine)
+}
+
+#[test]
+fn a_unit_of_a_machine_is_not_the_hosts() {
+    for (line, unit, machine) in [
+        ("0::/system.slice/store.service", Some("store.service"), None),
+        (
+            "0::/machine.slice/machine-foo.scope/payload/system.slice/store.service",
+            Some("store.service"),
+            Some("foo"),
+        ),
+        (
+            "0::/machine.slice/systemd-nspawn@foo.service/payload/system.slice/store.service",
+            Some("store.service"),
+            Some("foo"),
+        ),
+        (
+            "0::/machine.slice/systemd-nspawn@foo.service/payload",
+            None,
+            Some("foo"),
+        ),
+        (
+            "0::/machine.slice/systemd-nspawn@foo.service/supervisor",
+            Some("systemd-nspawn@foo.service"),
+            None,
+        ),
+        (
+            "0::/lxc.payload.foo/system.slice/store.service",
+            Some("store.service"),
+            Some("foo"),
+        ),
+        ("0::/lxc.monitor.foo", None, None),
+        (
+            "0::/lxc/101/ns/system.slice/store.service",
+            Some("store.service"),
+            Some("101"),
+        ),
+        (
+            "0::/lxc.payload/foo/system.slice/store.service",
+            Some("store.service"),
+            Some("foo"),
+        ),
+        ("3:memory:/lxc/foo/system.slice/store.service", None, Some("foo")),
+        (
+            "0::/machine.slice/machine-qemu\\x2d17\\x2dshop\\x2ddb.scope/libvirt/emulator",
+            None,
+            Some("shop-db"),
+        ),
+        ("0::/lxc", None, None),
+        ("0::/machine.slice/machine-.scope", None, None),
+    ] {
+        let expected = (unit.map(str::to_owned), None, machine.map(str::to_owned));
+        assert_eq!(found(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_container_may_be_in_a_unit_or_a_machine() {
+    let id = || Some(ID.to_owned());
+    let text = |text: &str| Some(text.to_owned());
+    let line = format!("0::/system.slice/shop.service/libpod-payload-{ID}");
+    assert_eq!(found(&line), (text("shop.service"), id(), None));
+    let line = format!("0::/docker/{ID}/system.slice/nginx.service");
+    assert_eq!(found(&line), (text("nginx.service"), id(), None));
+    let line = format!("0::/lxc.payload.foo/docker/{ID}");
+    assert_eq!(found(&line), (None, id(), text("foo")));
+    assert_eq!(found(&format!("0::/lxc/{ID}")), (None, id(), None));
+}
+
+#[test]
+fn hierarchies_agree_on_a_machine() {
+    let lines = [
+        "4:memory:/lxc/foo",
+        "1:name=systemd:/lxc/foo/system.slice/a.service",
+        "0::/",
+    ];
+    let place = place(&lines);
+    assert_eq!(
+        (place.unit.as_deref(), place.machine.as_deref()),
+        (Some("a.service"), Some("foo"))
+    );
 }

@@ -134,13 +134,15 @@ mod tests {
             assert_eq!(share, room.share(), "{service}");
         }
         for service in 22..200 {
-            (0..1000).for_each(|_| drop(room.take(service)));
+            for _ in 0..1000 {
+                room.take(service);
+            }
         }
         assert!(room.all <= room.most(), "{}", room.all);
         for _ in 0..greedy {
             room.leave(1);
         }
         assert!(!room.by_service.contains_key(&1));
-        assert!(room.take(30));
+        assert!(room.take(300));
     }
 }

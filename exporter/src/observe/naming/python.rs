@@ -52,10 +52,7 @@ enum Program<'a> {
 
 /// Whether python was started by its `multiprocessing` module.
 pub(super) fn is_spawned_worker(argv: &[String]) -> bool {
-    let code = argv
-        .iter()
-        .skip(1)
-        .any(|argument| argument.starts_with("from multiprocessing"));
+    let code = argv.iter().any(|argument| argument.starts_with("from multiprocessing"));
     code || argv.iter().any(|argument| argument == "--multiprocessing-fork")
 }
 
@@ -67,7 +64,7 @@ pub(super) fn name(arguments: &[String], cwd: Option<&Path>) -> String {
             let module = module.strip_suffix(".__main__").unwrap_or(module);
             (module, rest, module.to_owned())
         }
-        Program::Other => return "python".to_owned(),
+        Program::Other => return main_of_workers(arguments, cwd),
     };
     let tool = tool.trim_end_matches(|c: char| c.is_ascii_digit());
     if SERVERS.contains(&tool) {
@@ -82,7 +79,33 @@ pub(super) fn name(arguments: &[String], cwd: Option<&Path>) -> String {
             None => script::in_directory(tool, cwd),
         };
     }
+    if fallback.is_empty() {
+        return "python".to_owned();
+    }
     format!("python/{fallback}")
+}
+
+/// The name of a worker whose server is not known: of the script that a fork server was told to load before it forks, or of the
+/// directory in which it works.
+///
+/// The code after `-c` of a fork server ends with a dictionary: `main(5, 6, ['__main__'], **{'main_path': '/srv/shop.py', …})`.
+fn main_of_workers(arguments: &[String], cwd: Option<&Path>) -> String {
+    if !is_spawned_worker(arguments) {
+        return "python".to_owned();
+    }
+    let code = arguments
+        .iter()
+        .find(|argument| argument.starts_with("from multiprocessing"));
+    let path = code.and_then(|code| code.split_once("'main_path': '")?.1.split('\'').next());
+    let name = match path {
+        Some(path) => script::name(path, cwd),
+        None => script::directory(".", cwd),
+    };
+    if name.is_empty() {
+        "python".to_owned()
+    } else {
+        format!("python/{name}")
+    }
 }
 
 fn program(arguments: &[String]) -> Program<'_> {

@@ -1,6 +1,6 @@
 //! Command lines rewritten by the program, as `puma 6.4 (tcp://...) [app]`.
 
-use super::{interpreter, script};
+use super::{interpreter, random, script};
 
 /// What a command line really is.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ fn from_title(language: &str, title: &str, words: &[String]) -> String {
     let first = words.first().map(|text| word(text)).unwrap_or_default();
     let first = script::file_name(&first).to_owned();
     if BRACKETED.contains(&first.as_str()) {
-        return match bracketed(title) {
+        return match bracketed(title).and_then(without_generation) {
             Some(app) => format!("{first}/{app}"),
             None => first,
         };
@@ -63,10 +63,9 @@ fn from_title(language: &str, title: &str, words: &[String]) -> String {
         let app = place.and_then(|index| words.get(index + 1)).map(|text| word(text));
         return app.map_or_else(|| "celery".to_owned(), |app| format!("celery/{app}"));
     }
-    if first.is_empty() {
-        language.to_owned()
-    } else {
-        format!("{language}/{first}")
+    match random::without(&first) {
+        Some(first) => format!("{language}/{first}"),
+        None => language.to_owned(),
     }
 }
 
@@ -74,5 +73,14 @@ fn from_title(language: &str, title: &str, words: &[String]) -> String {
 fn bracketed(title: &str) -> Option<&str> {
     let (_, rest) = title.trim_end().strip_suffix(']')?.rsplit_once('[')?;
     let app = rest.split('(').next().unwrap_or(rest).trim();
+    (!app.is_empty()).then_some(app)
+}
+
+/// gunicorn adds `.2` to the application of a master that another one has started to take its place (signal USR2).
+fn without_generation(app: &str) -> Option<&str> {
+    let app = match app.rsplit_once('.') {
+        Some((app, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => app,
+        _ => app,
+    };
     (!app.is_empty()).then_some(app)
 }

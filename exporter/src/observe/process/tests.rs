@@ -4,18 +4,22 @@ use proptest::prelude::*;
 
 use super::{ProcessInfo, parse_argv, parse_cgroup, parse_stat};
 
+fn parent_and_start(bytes: &[u8]) -> Option<(u32, u64)> {
+    parse_stat(bytes).map(|stat| (stat.ppid, stat.start_ticks))
+}
+
 const TAIL: &str = "S 41 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 11 12";
 
 #[test]
 fn reads_stat_whatever_the_name() {
     for name in ["nginx", "a b", "a) S 1 (b", ")", "((", "x) R 9 9"] {
         let line = format!("42 ({name}) {TAIL}\n");
-        assert_eq!(parse_stat(line.as_bytes()), Some((41, 987_654)), "{name}");
+        assert_eq!(parent_and_start(line.as_bytes()), Some((41, 987_654)), "{name}");
     }
     assert_eq!(parse_stat(b"42 (a\xff\xfe) S 41"), None);
     let mut odd = b"42 (\xff) ".to_vec();
     odd.extend_from_slice(TAIL.as_bytes());
-    assert_eq!(parse_stat(&odd), Some((41, 987_654)));
+    assert_eq!(parent_and_start(&odd), Some((41, 987_654)));
     assert_eq!(parse_stat(b""), None);
 }
 
@@ -45,6 +49,8 @@ fn reads_itself_and_reports_missing_processes() {
     assert_eq!(me.exe, std::env::current_exe().ok());
     assert_eq!(me.cwd, std::env::current_dir().ok());
     assert!(me.start_ticks > 0 && me.ppid > 0);
+    assert!(me.pgrp > 0 && me.session > 0);
+    assert_eq!(me.original, None);
     assert!(!me.argv.is_empty() && !me.comm.is_empty());
     let error = ProcessInfo::read(u32::MAX).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
@@ -61,6 +67,6 @@ proptest! {
     #[test]
     fn stat_of_any_name(name in "[^\n]{0,15}", ppid in any::<u32>(), ticks in any::<u64>()) {
         let line = format!("1 ({name}) S {ppid} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {ticks} 0");
-        prop_assert_eq!(parse_stat(line.as_bytes()), Some((ppid, ticks)));
+        prop_assert_eq!(parent_and_start(line.as_bytes()), Some((ppid, ticks)));
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::observe::containers::Container;
 
 fn described(app: &str) -> Described {
     Described {
@@ -179,7 +180,10 @@ fn two_become_one() {
 #[test]
 fn instances_are_one_if_asked() {
     let container = |id: &str| Described {
-        container: Some(id.to_owned()),
+        container: Some(Container {
+            id: id.repeat(64),
+            ..Container::default()
+        }),
         ..described("shop")
     };
     let mut apart = services();
@@ -193,7 +197,10 @@ fn instances_are_one_if_asked() {
 fn a_rule_keeps_what_was_not_replaced() {
     let by_rule = |id: &str| Described {
         rule: Some((0, "store".to_owned())),
-        container: Some(id.to_owned()),
+        container: Some(Container {
+            id: id.repeat(64),
+            ..Container::default()
+        }),
         ..described("uvicorn/app")
     };
     let mut services = services();

@@ -316,7 +316,7 @@ fn process_ids() -> Vec<u32> {
 
 fn start_ticks(reader: &mut Reader, directory: impl std::os::fd::AsFd, name: &str) -> Option<u64> {
     let text = reader.at(directory, name).ok()?;
-    Some(parse_stat(text.as_bytes())?.1)
+    Some(parse_stat(text.as_bytes())?.start_ticks)
 }
 
 /// Size and resident memory, in pages.

@@ -1,0 +1,136 @@
+//! Names that Docker and Podman make up for containers that nobody named: `angry_einstein`.
+//!
+//! They change with every start, so they name no service. Docker takes an adjective of a fixed list, `_`, a surname, and a digit
+//! if that is taken already (`namesgenerator` in <https://github.com/moby/moby>), and Podman has a copy of it. The list has
+//! grown with the versions; a name with an adjective that is missing here counts as chosen.
+
+use crate::observe::naming::random;
+
+const ADJECTIVES: [&str; 110] = [
+    "admiring",
+    "adoring",
+    "affectionate",
+    "agitated",
+    "amazing",
+    "angry",
+    "awesome",
+    "beautiful",
+    "blissful",
+    "bold",
+    "boring",
+    "brave",
+    "busy",
+    "charming",
+    "clever",
+    "compassionate",
+    "competent",
+    "condescending",
+    "confident",
+    "cool",
+    "cranky",
+    "crazy",
+    "dazzling",
+    "determined",
+    "distracted",
+    "dreamy",
+    "eager",
+    "ecstatic",
+    "elastic",
+    "elated",
+    "elegant",
+    "eloquent",
+    "epic",
+    "exciting",
+    "fervent",
+    "festive",
+    "flamboyant",
+    "focused",
+    "friendly",
+    "frosty",
+    "funny",
+    "gallant",
+    "gifted",
+    "goofy",
+    "gracious",
+    "great",
+    "happy",
+    "hardcore",
+    "heuristic",
+    "hopeful",
+    "hungry",
+    "infallible",
+    "inspiring",
+    "intelligent",
+    "interesting",
+    "jolly",
+    "jovial",
+    "keen",
+    "kind",
+    "laughing",
+    "loving",
+    "lucid",
+    "magical",
+    "modest",
+    "musing",
+    "mystifying",
+    "naughty",
+    "nervous",
+    "nice",
+    "nifty",
+    "nostalgic",
+    "objective",
+    "optimistic",
+    "peaceful",
+    "pedantic",
+    "pensive",
+    "practical",
+    "priceless",
+    "quirky",
+    "quizzical",
+    "recursing",
+    "relaxed",
+    "reverent",
+    "romantic",
+    "sad",
+    "serene",
+    "sharp",
+    "silly",
+    "sleepy",
+    "stoic",
+    "strange",
+    "stupefied",
+    "suspicious",
+    "sweet",
+    "tender",
+    "thirsty",
+    "trusting",
+    "unruffled",
+    "upbeat",
+    "vibrant",
+    "vigilant",
+    "vigorous",
+    "wizardly",
+    "wonderful",
+    "xenodochial",
+    "youthful",
+    "zealous",
+    "zen",
+    "furious",
+    "gloomy",
+];
+
+/// A container's name as far as somebody has chosen it.
+pub(super) fn chosen(name: &str) -> Option<String> {
+    if is_generated(name) {
+        return None;
+    }
+    random::without(name)
+}
+
+fn is_generated(name: &str) -> bool {
+    let Some((adjective, surname)) = name.split_once('_') else {
+        return false;
+    };
+    let surname = surname.strip_suffix(|c: char| c.is_ascii_digit()).unwrap_or(surname);
+    ADJECTIVES.contains(&adjective) && !surname.is_empty() && surname.bytes().all(|byte| byte.is_ascii_lowercase())
+}
