@@ -491,7 +491,10 @@ mod tests {
                 let snapshot = snapshot(Vec::new(), *totals);
                 samples(&Families::new(&[0.1], &[]).collect(&snapshot, profile, shown), name)
             };
-            let mut totals = Totals::born(5);
+            let mut totals = Totals {
+                born: 5,
+                ..Totals::default()
+            };
             let name = "service_http_requests_total";
             let expected = |count: u64| {
                 ["1xx", "2xx", "3xx", "4xx", "5xx", "aborted"].map(|class| {
