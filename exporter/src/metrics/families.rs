@@ -74,6 +74,7 @@ impl Families {
             for Answered {
                 status,
                 value,
+                streams,
                 native,
                 exemplars,
             } in &route.answered
@@ -81,12 +82,13 @@ impl Families {
                 let labels = route.with_status(*status);
                 // The kernel side counts above the last bound wherever no bound is in use.
                 let (below, above) = value.buckets.split_at(self.used);
-                let counts: Vec<u64> = below.iter().copied().chain([above.iter().sum()]).collect();
+                let mut counts: Vec<u64> = below.iter().copied().chain([above.iter().sum()]).collect();
                 let count = counts.iter().sum();
                 total.push(counter(labels.clone(), count as f64));
                 received.push(summary(labels.clone(), count, value.request_bytes));
                 sent.push(summary(labels.clone(), count, value.response_bytes));
-                if !route.is_long_lived {
+                if !route.is_long_lived && count != *streams {
+                    counts[0] -= streams;
                     let sum = value.phases.duration() as f64 / NANOSECONDS;
                     let mut metric = histogram(labels, &self.bounds, counts, sum);
                     if let Value::Histogram(histogram) = &mut metric.value {
@@ -308,19 +310,12 @@ mod tests {
         family.metrics.iter().map(handler).collect()
     }
 
-    /// A long-lived handler leaves the histogram, and nothing else; the same path of another service stays.
-    #[test]
-    fn a_long_lived_handler_has_no_durations() {
-        let mut once = SeriesValue::default();
-        once.buckets[0] = 1;
-        let keys = [("a", "/"), ("a", "/events"), ("b", "/events")];
-        let snapshot = Snapshot {
-            requests: ByLabels::new(
-                keys.map(|(service, handler)| (labels(service, handler, 200), once))
-                    .into(),
-                |_, _| unreachable!(),
-            ),
-            long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
+    fn snapshot(requests: Vec<(Labels, SeriesValue)>, streams: Vec<(Labels, u64)>) -> Snapshot {
+        Snapshot {
+            series: requests.len(),
+            requests: ByLabels::new(requests, |_, _| unreachable!()),
+            streams: ByLabels::new(streams, |_, _| unreachable!()),
+            long_lived: BTreeMap::new(),
             native: ByLabels::default(),
             exemplars: ByLabels::default(),
             waits: ByLabels::default(),
@@ -331,8 +326,68 @@ mod tests {
             lost: Vec::new(),
             events: Events::default(),
             runnable: None,
-            series: 3,
             usage: UsageSnapshot::default(),
+        }
+    }
+
+    /// The numbers of a family's metrics: counters, and how many requests histograms and summaries have.
+    fn numbers(families: &[Family<'_>], name: &str) -> Vec<u64> {
+        let family = families.iter().find(|family| family.name == name).unwrap();
+        let number = |metric: &Metric<'_>| match &metric.value {
+            Value::Number(number) => *number as u64,
+            Value::Histogram(histogram) => histogram.counts.iter().sum(),
+            Value::Summary { count, .. } => *count,
+        };
+        family.metrics.iter().map(number).collect()
+    }
+
+    /// Streams are counted with the others of their labels, and are in no histogram, in whatever profile.
+    #[test]
+    fn streams_have_no_durations() {
+        let [mut five, mut two] = [SeriesValue::default(); 2];
+        (five.buckets[0], five.buckets[1], two.buckets[0]) = (4, 1, 2);
+        let [mixed, only] = [labels("a", "/", 200), labels("a", "/events", 200)];
+        let snapshot = snapshot(
+            vec![(mixed.clone(), five), (only.clone(), two)],
+            vec![(mixed, 3), (only, 2)],
+        );
+        let collect = |profile| Families::new(&[0.1, 0.5, 1.0], &[]).collect(&snapshot, profile);
+        let families = collect(Profile::Vigie);
+        for name in [
+            "http_requests_total",
+            "http_request_size_bytes",
+            "http_response_size_bytes",
+        ] {
+            assert_eq!(numbers(&families, name), [5, 2], "{name}");
+        }
+        for name in [
+            "http_request_duration_seconds",
+            "http_request_queue_seconds",
+            "http_request_runqueue_seconds",
+        ] {
+            assert_eq!(handlers(&families, name), ["a /"], "{name}");
+        }
+        assert_eq!(numbers(&families, "http_request_duration_seconds"), [2]);
+        let families = collect(Profile::Fastapi);
+        assert_eq!(numbers(&families, "http_requests_total"), [5, 2]);
+        assert_eq!(numbers(&families, "http_request_duration_seconds"), [2]);
+        assert_eq!(numbers(&families, "http_request_duration_highr_seconds"), [2]);
+        let families = collect(Profile::Express);
+        assert_eq!(numbers(&families, "http_request_duration_seconds"), [2]);
+        let families = collect(Profile::Otel);
+        assert_eq!(numbers(&families, "http_server_request_duration_seconds"), [2]);
+    }
+
+    /// A long-lived handler leaves the histogram, and nothing else; the same path of another service stays.
+    #[test]
+    fn a_long_lived_handler_has_no_durations() {
+        let mut once = SeriesValue::default();
+        once.buckets[0] = 1;
+        let keys = [("a", "/"), ("a", "/events"), ("b", "/events")];
+        let requests = keys.map(|(service, handler)| (labels(service, handler, 200), once));
+        let snapshot = Snapshot {
+            long_lived: BTreeMap::from([("a".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
+            ..snapshot(requests.into(), Vec::new())
         };
         let families = Families::new(&[0.1], &[]).collect(&snapshot, Profile::Vigie);
         assert_eq!(

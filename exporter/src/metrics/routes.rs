@@ -33,6 +33,8 @@ pub struct Answered<'a> {
     pub status: u16,
     /// What was added up.
     pub value: &'a SeriesValue,
+    /// How many of them are streams of events, which have no durations. They are in the first bucket.
+    pub streams: u64,
     /// The durations in native buckets, where that was asked for.
     pub native: Option<&'a Native>,
     /// Some of the requests, where that was asked for.
@@ -56,6 +58,7 @@ pub fn routes(snapshot: &Snapshot) -> Vec<Route<'_>> {
                 status => route.answered.push(Answered {
                     status,
                     value,
+                    streams: snapshot.streams(series),
                     native: snapshot.native.get(series).map(|native| &**native),
                     exemplars: snapshot.exemplars.get(series).map_or(&[], |examples| examples),
                 }),
@@ -110,6 +113,12 @@ impl<'a> Route<'a> {
             Some(text) => self.labels.with("status", text.as_str()),
             None => self.labels.with("status", status.to_string()),
         }
+    }
+
+    /// Whether there are requests with durations.
+    pub fn is_timed(&self) -> bool {
+        let is_timed = |answered: &Answered<'_>| answered.value.buckets.iter().sum::<u64>() != answered.streams;
+        !self.is_long_lived && self.answered.iter().any(is_timed)
     }
 
     /// Where the durations of what was answered went.

@@ -8,6 +8,7 @@ mod exemplars;
 mod names;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashSet},
     rc::Rc,
 };
@@ -82,8 +83,10 @@ pub struct Events {
 /// Everything that a scrape shows of requests, services and the kernel side.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Requests.
+    /// Requests. Streams of events are among them, each in the first bucket: see [`Snapshot::timed`].
     pub requests: ByLabels<SeriesValue>,
+    /// How many of them are streams of events, which have no durations.
+    pub streams: ByLabels<u64>,
     /// The same requests by duration, in native buckets, for as many series as there is room for. Empty if not asked for.
     pub native: ByLabels<Box<Native>>,
     /// Requests whose traces can be looked up. Empty if not asked for.
@@ -119,6 +122,24 @@ impl Snapshot {
     pub fn is_long_lived(&self, labels: &Labels) -> bool {
         let handlers = self.long_lived.get(&*labels.service);
         handlers.is_some_and(|handlers| handlers.contains(&*labels.handler))
+    }
+
+    /// How many of these requests are streams of events.
+    pub fn streams(&self, labels: &Labels) -> u64 {
+        self.streams.get(labels).copied().unwrap_or(0)
+    }
+
+    /// Those of the requests of a series that have durations, if any have. The bytes are those of all.
+    pub fn timed<'a>(&self, labels: &Labels, value: &'a SeriesValue) -> Option<Cow<'a, SeriesValue>> {
+        let streams = self.streams(labels);
+        if self.is_long_lived(labels) || (streams != 0 && value.buckets.iter().sum::<u64>() == streams) {
+            return None;
+        }
+        let mut value = Cow::Borrowed(value);
+        if streams != 0 {
+            value.to_mut().buckets[0] -= streams;
+        }
+        Some(value)
     }
 }
 
@@ -388,10 +409,11 @@ impl Ledger {
             process,
             shape,
             mut key,
-            reserved: _,
+            is_rest,
             finished,
         } = event;
         self.events.request += 1;
+        let is_rest = is_rest != 0;
         if !Self::is_known(key.service) {
             key.service = self.service_of(process, b"unknown", key.port);
         }
@@ -399,26 +421,37 @@ impl Ledger {
             return Ok(());
         }
         let mut lesson = None;
-        if key.route == ROUTE_UNKNOWN {
+        if is_rest {
+            // Routes have learnt from it when it was counted.
+            if key.route == ROUTE_UNKNOWN {
+                key.route = self.route_of(key.service, shape, key.status);
+            }
+        } else if key.route == ROUTE_UNKNOWN {
             (key.route, lesson) = self.routes.answered(key.service, shape, key.status);
         }
-        self.routes.note(key.route, key.status);
+        if !is_rest {
+            self.routes.note(key.route, key.status);
+        }
         key.route = self.routes.counted_as(key.route);
         if self.counted.len() >= MAX_SERIES && !self.counted.contains_key(&key) {
             key.route = ROUTE_OTHER;
         }
         // The request is counted first: whatever fails below is tried again with the next.
-        if key.status != STATUS_ABORTED {
+        if key.status != STATUS_ABORTED && !key.is_stream() {
             let Phases { queue, runqueue, .. } = finished.phases;
             waits::count_request(self.waits.entry(route_key(&key)).or_default(), queue, runqueue);
         }
         // The first place is nobody's, and series beyond the last have none.
-        let place = Some(self.counted.len() + 1).filter(|place| *place < NATIVES);
+        let place = Some(self.counted.len() + 1).filter(|place| *place < NATIVES && !key.is_stream());
         let counted = self
             .counted
             .entry(key)
             .or_insert_with(|| Counted::new(place.unwrap_or(0)));
-        counted.value.count(&self.bounds, &finished);
+        if key.is_stream() {
+            counted.value.count_stream(u64::from(!is_rest), &finished);
+        } else {
+            counted.value.count(&self.bounds, &finished);
+        }
         if counted.native != 0 {
             self.books.native.count(counted.native, finished.phases.duration());
         }
@@ -445,6 +478,7 @@ impl Ledger {
     pub fn snapshot(&mut self, with_native: bool, with_exemplars: bool) -> Result<Snapshot> {
         self.drain();
         let mut requests = Vec::with_capacity(self.counted.len());
+        let mut streams = Vec::new();
         let mut answered = BTreeMap::<SeriesKey, u64>::new();
         let series = self.counted.len();
         let mut values: HashMap<SeriesKey, SeriesValue> = self
@@ -459,9 +493,16 @@ impl Ledger {
         })?;
         for (key, counted) in &self.counted {
             let mut value = values.get(key).copied().unwrap_or_default();
-            if key.status != STATUS_ABORTED {
+            if key.status != STATUS_ABORTED && !key.is_stream() {
                 *answered.entry(route_key(key)).or_default() += value.buckets.iter().sum::<u64>();
             }
+            let mut show = |this: &Self, route, value: SeriesValue| {
+                let labels = this.labels(key, route);
+                if key.is_stream() {
+                    streams.push((labels.clone(), value.buckets.iter().sum::<u64>()));
+                }
+                requests.push((labels, value));
+            };
             let is_pending = self.routes.is_pending(key.route);
             if is_pending {
                 self.shown_as_none.insert(*key, value);
@@ -470,12 +511,12 @@ impl Ledger {
                 }
             } else if let Some(shown) = self.shown_as_none.get(key) {
                 value = subtract(&value, shown);
-                requests.push((self.labels(key, ROUTE_NONE), *shown));
+                show(self, ROUTE_NONE, *shown);
                 if value == SeriesValue::default() {
                     continue;
                 }
             }
-            requests.push((self.labels(key, key.route), value));
+            show(self, key.route, value);
         }
         let native = match with_native {
             true => self.native(),
@@ -517,6 +558,7 @@ impl Ledger {
         let usage = self.usage.collect(&self.books, &self.services, &on_unix, &self.cpus)?;
         Ok(Snapshot {
             requests: ByLabels::new(requests, add),
+            streams: ByLabels::new(streams, |sum, count| *sum += count),
             native,
             exemplars,
             waits,
@@ -539,7 +581,7 @@ impl Ledger {
         // Several series can have the same labels, as `other`. Where one of them has none, there is none: half of the requests would be wrong.
         let mut partial = HashSet::new();
         for (key, counted) in &self.counted {
-            if key.status == STATUS_ABORTED {
+            if key.status == STATUS_ABORTED || key.is_stream() {
                 continue;
             }
             if counted.native == 0 {

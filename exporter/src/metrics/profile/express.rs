@@ -19,9 +19,9 @@ const VALUE: &str = "#val";
 pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Family<'a>> {
     let mut durations = Table::new(["service", "port", "status_code", "method", "path"]);
     for (labels, value) in &snapshot.requests {
-        if !is_request(labels) || snapshot.is_long_lived(labels) {
+        let Some(value) = snapshot.timed(labels, value).filter(|_| is_request(labels)) else {
             continue;
-        }
+        };
         let [service, port] = place(labels);
         let status = match is_aborted(labels) {
             true => CLIENT_CLOSED_REQUEST,
@@ -34,7 +34,7 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
             labels.method.into(),
             path(&labels.handler),
         ];
-        durations.add(row, value);
+        durations.add(row, &value);
     }
     vec![family(
         "http_request_duration_seconds",

@@ -29,9 +29,9 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
         let group = GROUPS[usize::from(labels.status / 100) % GROUPS.len()].into();
         total.add([service.clone(), port.clone(), method(), group, handler()], value);
         sizes.add([service.clone(), port.clone(), handler()], value);
-        if !snapshot.is_long_lived(labels) {
-            durations.add([service.clone(), port.clone(), method(), handler()], value);
-            all_durations.add([service, port], value);
+        if let Some(value) = snapshot.timed(labels, value) {
+            durations.add([service.clone(), port.clone(), method(), handler()], &value);
+            all_durations.add([service, port], &value);
         }
     }
     let few = Bounds::new(FEW);

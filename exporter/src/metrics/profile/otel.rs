@@ -31,9 +31,9 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
         "error_type",
     ]);
     for (labels, value) in &snapshot.requests {
-        if !is_request(labels) || snapshot.is_long_lived(labels) {
+        let Some(value) = snapshot.timed(labels, value).filter(|_| is_request(labels)) else {
             continue;
-        }
+        };
         let [service, port] = place(labels);
         let status = labels.status.to_string();
         let (status, error) = match labels.status {
@@ -53,7 +53,7 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency) -> Vec<Fam
         let scheme = "http".into();
         durations.add(
             [service, port, method.into(), status.into(), route.into(), scheme, error],
-            value,
+            &value,
         );
     }
     vec![family(

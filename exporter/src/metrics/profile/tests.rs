@@ -30,6 +30,7 @@ fn snapshot(requests: &[(&str, &'static str, u16, usize)]) -> Snapshot {
     });
     Snapshot {
         requests: ByLabels::new(series.collect(), ledger::add),
+        streams: ByLabels::default(),
         long_lived: BTreeMap::from([("shop".to_owned(), BTreeSet::from(["/events".to_owned()]))]),
         native: ByLabels::default(),
         exemplars: ByLabels::default(),
