@@ -2,6 +2,7 @@
 
 use vigie_ebpf::{
     attribution::Reason,
+    method,
     native::native_place,
     phases::Phases,
     types::{
@@ -127,7 +128,7 @@ fn series(connection: &Connection, status: u16) -> Option<SeriesKey> {
         service: number,
         port: connection.port,
         status,
-        method: request.method,
+        method: method::counted(request.method, status),
         flags: connection.is_stream as u8 * STREAM,
     })
 }
