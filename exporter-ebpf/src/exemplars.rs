@@ -22,6 +22,10 @@ pub fn keep(connection: &mut Connection, at: u64) {
 extern "C" fn vigie_keep_trace_parent(connection: *mut Connection, at: u64) -> u64 {
     // SAFETY: null, or a map's value, as the verifier checks at each call.
     if let (Some(connection), Some(buffer)) = (unsafe { connection.as_mut() }, buffer(0)) {
+        if connection.is_stream {
+            // It was answered before its head has ended. It is no exemplar, and other numbers are in that place.
+            return 0;
+        }
         // SAFETY: this CPU's element, which only the receiving programs use.
         let buffer = unsafe { &*buffer };
         connection.request.has_exemplar = exemplar::take(&mut connection.trace, buffer, at as usize);

@@ -26,6 +26,8 @@ pub struct Framing {
     pub chunked: u64,
     /// 1 if the client waits for leave to send the body: `Expect: 100-continue`.
     pub expects: u64,
+    /// 1 if the body is a stream of events: `Content-Type: text/event-stream`, with parameters or without.
+    pub event_stream: u64,
     /// Where in the buffer the value of `traceparent` is, if its line lies there as a whole; 0: nowhere. It says nothing of the body.
     pub trace: u64,
 }
@@ -41,9 +43,10 @@ impl Framing {
             has_length,
             chunked,
             expects,
+            event_stream,
             trace,
         } = self;
-        for member in [length, has_length, chunked, expects, trace] {
+        for member in [length, has_length, chunked, expects, event_stream, trace] {
             // SAFETY: a reference is valid to write. The compiler does not put volatile writes together.
             unsafe { core::ptr::from_mut(member).write_volatile(0) };
         }
@@ -61,6 +64,8 @@ pub struct Head {
 }
 
 const CONTENT_LENGTH: [u64; 2] = [u64::from_le_bytes(*b"content-"), u64::from_le_bytes(*b"length:\0")];
+/// The second word of `content-type:`; the first is that of `content-length:`.
+const CONTENT_TYPE: u64 = u64::from_le_bytes(*b"type:\0\0\0");
 const TRANSFER_ENCODING: [u64; 3] = [
     u64::from_le_bytes(*b"transfer"),
     u64::from_le_bytes(*b"-encodin"),
@@ -70,14 +75,22 @@ const EXPECT: u64 = u64::from_le_bytes(*b"expect:\0");
 const TRACE_PARENT_NAME: [u64; 2] = [u64::from_le_bytes(*b"tracepar"), u64::from_le_bytes(*b"ent:\0\0\0\0")];
 /// How long the names are, with their colons.
 const CONTENT_LENGTH_BYTES: usize = 15;
+const CONTENT_TYPE_BYTES: usize = 13;
 const TRANSFER_ENCODING_BYTES: usize = 18;
 const EXPECT_BYTES: usize = 7;
 const TRACE_PARENT_BYTES: usize = 12;
 /// `100-continue`, in two words that share four bytes.
 const CONTINUE: [u64; 2] = [u64::from_le_bytes(*b"100-cont"), u64::from_le_bytes(*b"continue")];
+/// The media type of server-sent events (HTML, 9.2.5), in lower case.
+const EVENT_STREAM: &[u8; 17] = b"text/event-stream";
+/// Its first 16 bytes in two words. Its marks are no letters: they have to be exact.
+const EVENT_STREAM_WORDS: [u64; 2] = [u64::from_le_bytes(*b"text/eve"), u64::from_le_bytes(*b"nt-strea")];
+const EVENT_STREAM_LOWER: [u64; 2] = [LOWER & !(0xff << 32), LOWER & !(0xff << 16)];
 /// Makes letters lower case: all eight bytes, or the first six, where the seventh is the colon.
 const LOWER: u64 = 0x2020_2020_2020_2020;
 const LOWER_SIX: u64 = LOWER >> 16;
+const LOWER_FOUR: u64 = LOWER >> 32;
+const FIVE: u64 = 0xff_ffff_ffff;
 pub(crate) const SEVEN: u64 = 0x00ff_ffff_ffff_ffff;
 /// `chunked`, as the bytes come in: the last one lowest.
 const CHUNKED: u64 = u64::from_be_bytes(*b"\0chunked");
@@ -97,7 +110,7 @@ pub fn scan<const WINDOW: usize>(
     length: usize,
 ) -> (usize, bool) {
     let (mut length_at, mut coding_at, mut expect_at) = (forget(buffer, 0), forget(buffer, 0), forget(buffer, 0));
-    let mut trace_at = forget(buffer, 0);
+    let (mut type_at, mut trace_at) = (forget(buffer, 0), forget(buffer, 0));
     let mut at = from;
     let mut line = from;
     let mut turns = 0;
@@ -123,9 +136,12 @@ pub fn scan<const WINDOW: usize>(
         }
         let start = word(buffer, line) | LOWER;
         if start == CONTENT_LENGTH[0] {
-            if (word(buffer, line + 8) | LOWER_SIX) & SEVEN == CONTENT_LENGTH[1] & SEVEN {
-                length_at = line + CONTENT_LENGTH_BYTES;
-            }
+            // Selections: three ways on from each turn would be too many for the verifier.
+            let rest = word(buffer, line + 8);
+            let is_length = equal((rest | LOWER_SIX) & SEVEN, CONTENT_LENGTH[1] & SEVEN);
+            let is_type = equal((rest | LOWER_FOUR) & FIVE, CONTENT_TYPE);
+            length_at = select(is_length, (line + CONTENT_LENGTH_BYTES) as u64, length_at as u64) as usize;
+            type_at = select(is_type, (line + CONTENT_TYPE_BYTES) as u64, type_at as u64) as usize;
         } else if start == TRANSFER_ENCODING[0] {
             if word(buffer, line + 8) | LOWER == TRANSFER_ENCODING[1]
                 && (word(buffer, line + 16) | 0x20) as u16 == TRANSFER_ENCODING[2] as u16
@@ -171,6 +187,13 @@ pub fn scan<const WINDOW: usize>(
         } else {
             (stop, done) = (earlier(stop, coding_at - TRANSFER_ENCODING_BYTES), false);
         }
+    }
+    // Nearly every response has one: nothing here is a branch but what is rare.
+    let has_type = equal(type_at as u64, 0) ^ 1;
+    let media = value_at(buffer, type_at);
+    framing.event_stream = select(has_type, is_event_stream(buffer, media), framing.event_stream);
+    if has_type & is_blank(word(buffer, media)) != 0 {
+        (stop, done) = (earlier(stop, type_at - CONTENT_TYPE_BYTES), false);
     }
     if expect_at != 0 {
         if is_continue(buffer, expect_at) {
@@ -256,6 +279,27 @@ fn is_continue(buffer: &[u8; BUFFER], at: usize) -> bool {
     let at = value_at(buffer, at);
     let is_continue = word(buffer, at) | LOWER == CONTINUE[0] && word(buffer, at + 4) | LOWER == CONTINUE[1];
     is_continue && ends_line(buffer, at + 12)
+}
+
+/// 1 if the value at `at` is `text/event-stream`, with something behind a semicolon or a blank or nothing. [`Reader`] knows values
+/// that more than one blank stands before.
+#[inline(always)]
+fn is_event_stream(buffer: &[u8; BUFFER], at: usize) -> u64 {
+    let [first, second] = EVENT_STREAM_WORDS;
+    let rest = word(buffer, at + 16);
+    let end = rest >> 8;
+    let is_end = is_blank(end) | equal(end & 0xff, b';' as u64) | equal(end & 0xff, b'\n' as u64);
+    is_end
+        & equal(word(buffer, at) | EVENT_STREAM_LOWER[0], first)
+        & equal(word(buffer, at + 8) | EVENT_STREAM_LOWER[1], second)
+        & equal((rest | 0x20) & 0xff, b'm' as u64)
+}
+
+/// 1 if a word's first byte is a blank, as [`Reader`] sees it.
+#[inline(always)]
+fn is_blank(text: u64) -> u64 {
+    let byte = text & 0xff;
+    equal(byte, b' ' as u64) | equal(byte, b'\t' as u64) | equal(byte, b'\r' as u64)
 }
 
 // The states. 0 to 11 are the places in the status line, up to the last digit of the status.
@@ -370,6 +414,56 @@ static NEXT: [u16; STATES * CLASSES] = {
     table
 };
 
+// What a value is so far, compared with [`EVENT_STREAM`]: nothing, something else, then how many characters it has of it, plus
+// one; from WHOLE on it is the media type.
+const NOTHING: u8 = 0;
+const ANOTHER: u8 = 1;
+const WHOLE: u8 = EVENT_STREAM.len() as u8 + 1;
+const WITH_MORE: u8 = WHOLE + 1;
+const TYPE_STATES: usize = 32;
+/// The characters that [`TYPE`] tells apart: other, blank, semicolon, and those of the media type.
+const TYPE_CLASSES: usize = 16;
+const TYPE_BLANK: u8 = 1;
+const TYPE_SEMICOLON: u8 = 2;
+const TYPE_CHARACTERS: &[u8; 11] = b"tex/vn-sram";
+
+/// The class of each byte for [`TYPE`].
+static TYPE_CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < TYPE_CHARACTERS.len() {
+        let character = TYPE_CHARACTERS[i];
+        table[character as usize] = i as u8 + 3;
+        table[character.to_ascii_uppercase() as usize] = i as u8 + 3;
+        i += 1;
+    }
+    table[b' ' as usize] = TYPE_BLANK;
+    table[b'\t' as usize] = TYPE_BLANK;
+    table[b'\r' as usize] = TYPE_BLANK;
+    table[b';' as usize] = TYPE_SEMICOLON;
+    table
+};
+
+/// The next state for each state and class.
+static TYPE: [u8; TYPE_STATES * TYPE_CLASSES] = {
+    let mut table = [ANOTHER; TYPE_STATES * TYPE_CLASSES];
+    table[NOTHING as usize * TYPE_CLASSES + TYPE_BLANK as usize] = NOTHING;
+    let mut i = 0;
+    while i < EVENT_STREAM.len() {
+        let state = if i == 0 { NOTHING as usize } else { i + 1 };
+        table[state * TYPE_CLASSES + TYPE_CLASS[EVENT_STREAM[i] as usize] as usize] = i as u8 + 2;
+        i += 1;
+    }
+    table[WHOLE as usize * TYPE_CLASSES + TYPE_BLANK as usize] = WITH_MORE;
+    table[WHOLE as usize * TYPE_CLASSES + TYPE_SEMICOLON as usize] = WITH_MORE;
+    let mut class = 0;
+    while class < TYPE_CLASSES {
+        table[WITH_MORE as usize * TYPE_CLASSES + class] = WITH_MORE;
+        class += 1;
+    }
+    table
+};
+
 /// The hash of a field's name, in lower case: FNV-1a.
 const fn name_hash(name: &[u8]) -> u64 {
     let mut hash = 0;
@@ -387,6 +481,7 @@ const fn next_hash(hash: u64, byte: u8) -> u64 {
 }
 
 const CONTENT_LENGTH_HASH: u64 = name_hash(b"content-length");
+const CONTENT_TYPE_HASH: u64 = name_hash(b"content-type");
 const TRANSFER_ENCODING_HASH: u64 = name_hash(b"transfer-encoding");
 const EXPECT_HASH: u64 = name_hash(b"expect");
 
@@ -408,6 +503,8 @@ pub struct Reader {
     bad: u64,
     /// The last eight characters of the value that are no blanks.
     last: u64,
+    /// The value as a media type: a state of [`TYPE`].
+    media: u64,
     state: u64,
 }
 
@@ -481,6 +578,13 @@ impl Reader {
         self.digits = self.digits.wrapping_add(is_digit);
         self.last = select(is_visible, (self.last << 8) | (byte | 0x20) as u64, self.last);
 
+        // SAFETY: a byte is a place of the table.
+        let character = unsafe { TYPE_CLASS.as_ptr().add(byte as usize).read_volatile() };
+        let at = (self.media as usize * TYPE_CLASSES + character as usize) & (TYPE_STATES * TYPE_CLASSES - 1);
+        // SAFETY: the mask keeps the place in the table.
+        let media = unsafe { TYPE.as_ptr().add(at).read_volatile() } as u64;
+        self.media = select(value, media, self.media);
+
         let end = bit(END_LINE);
         let is_length = end & equal(self.name, CONTENT_LENGTH_HASH);
         let is_number = (self.bad ^ 1) & at_least(self.digits, 1);
@@ -491,6 +595,8 @@ impl Reader {
         framing.chunked = select(is_coding, equal(self.last & SEVEN, CHUNKED), framing.chunked);
         let is_expect = end & equal(self.name, EXPECT_HASH);
         framing.expects = select(is_expect, equal(self.last, CONTINUE_LAST), framing.expects);
+        let is_type = end & equal(self.name, CONTENT_TYPE_HASH);
+        framing.event_stream = select(is_type, at_least(self.media, WHOLE as u64), framing.event_stream);
         let keep = unbranched(end).wrapping_sub(1);
         self.name &= keep;
         self.number &= keep;
@@ -498,6 +604,7 @@ impl Reader {
         self.ended &= keep;
         self.bad &= keep;
         self.last &= keep;
+        self.media &= keep;
         self.state >= DONE as u64
     }
 
@@ -618,6 +725,7 @@ mod tests {
             1 => "(Content-Length|content-length): ?[0-9x ]{1,20}",
             2 => "(Transfer-Encoding|TRANSFER-encoding): ?(chunked|gzip, chunked|gzip|Chunked )",
             1 => "(Traceparent|traceparent): ?[0-9a-f-]{55}",
+            2 => "(Content-Type|content-type):[ \t]{0,2}(text/event-stream|Text/Event-Stream|text/html|text/event-streams|text event-stream)( ?;[a-z=]{1,9}|[ -~\t]{0,2})",
             2 => "(Expect|expect): ?(100-continue|100-Continue|  100-continue|200-ok)",
         ];
         let newline = prop_oneof![Just("\r\n"), Just("\n")];
@@ -635,6 +743,7 @@ mod tests {
     fn what_a_request_says_of_its_body() {
         for (fields, expected) in [
             ("\r\n\r\n", [0, 0, 0, 0]),
+            ("\r\nContent-Type: application/json\r\n\r\n", [0, 0, 0, 0]),
             ("\r\nHost: a\r\nContent-Length: 12\r\n\r\n", [12, 1, 0, 0]),
             ("\r\nTransfer-Encoding: chunked\r\n\r\n", [0, 0, 1, 0]),
             ("\nexpect:100-Continue\ncontent-length: 7\n\n", [7, 1, 0, 1]),
@@ -648,6 +757,7 @@ mod tests {
                 has_length,
                 chunked,
                 expects,
+                event_stream: 0,
                 trace: 0,
             };
             let (step, head, end) = by_bytes(text.as_bytes(), in_line());

@@ -4,6 +4,8 @@
 //! many values: the methods that are registered or widely deployed keep their name, every other valid token is counted
 //! as [`OTHER`], the name that OpenTelemetry's semantic conventions use.
 
+use crate::bytes::{equal, select};
+
 /// The name of every valid token that has no entry of its own.
 pub const OTHER: &str = "_OTHER";
 
@@ -58,6 +60,17 @@ pub const NAMES: [&str; 41] = [
 pub const HEAD: u8 = 6;
 /// The number of `CONNECT`, whose successful responses have no body and end HTTP on that connection.
 pub const CONNECT: u8 = 8;
+
+/// The method that a request is counted under. A server that has no such method says so (RFC 9110, 15.5.6 and 15.6.2): a client that
+/// invents methods, of those that have a name here, makes no series.
+#[inline(always)]
+pub fn counted(method: u8, status: u16) -> u8 {
+    let is_refused = equal(status as u64, NOT_ALLOWED) | equal(status as u64, NOT_IMPLEMENTED);
+    select(is_refused, 0, method as u64) as u8
+}
+
+const NOT_ALLOWED: u64 = 405;
+const NOT_IMPLEMENTED: u64 = 501;
 
 /// The longest name that is told apart from every other token.
 const LONGEST: usize = 24;
@@ -156,6 +169,15 @@ mod tests {
         let mut packed = Packed::default();
         name.bytes().for_each(|byte| packed.push(byte));
         packed.number()
+    }
+
+    #[test]
+    fn what_a_server_refuses_has_no_name() {
+        for status in 0..1000 {
+            let expected = if [405, 501].contains(&status) { 0 } else { HEAD };
+            assert_eq!(counted(HEAD, status), expected, "{status}");
+            assert_eq!(counted(0, status), 0, "{status}");
+        }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use vigie_ebpf::{
     attribution::Reason,
+    method,
     native::native_place,
     phases::Phases,
     service,
     types::{
         Connection, Finished, Lost, PHASE_BOUNDS, PHASE_BOUNDS_NS, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER,
-        ROUTE_UNKNOWN, Request, RequestEvent, SERVICE_IGNORED, SERVICE_PENDING, STATUS_ABORTED, SeriesKey, ShapeKey,
-        bucket, event, stage,
+        ROUTE_UNKNOWN, Request, RequestEvent, SERVICE_IGNORED, SERVICE_PENDING, STATUS_ABORTED, STREAM, SeriesKey,
+        SeriesValue, ShapeKey, bucket, event, stage,
     },
 };
 
@@ -34,6 +35,9 @@ pub fn finish(connection: &mut Connection, end: u64, status: u16) {
     let turn = vigie_finish(connection, end, status as u32);
     if connection.exemplar_place != 0 {
         vigie_note_exemplar(connection, end);
+    } else if connection.is_stream {
+        // Behind `vigie_finish` and not within it: the chain of calls would need more stack than there is before Linux 6.12.
+        vigie_count_stream(connection, 0);
     }
     // From here on the receiving side, on another CPU, may put the next request in its place.
     // SAFETY: a part of the connection. A volatile write is not moved before what stands above.
@@ -41,6 +45,61 @@ pub fn finish(connection: &mut Connection, end: u64, status: u16) {
     if turn != 0 {
         trace::vigie_show(turn);
     }
+}
+
+/// The current request of a connection is answered with a stream of events, whose head was sent. It is counted now, and stays in
+/// flight until [`finish`].
+#[inline(always)]
+pub fn begin_stream(connection: &mut Connection) {
+    connection.is_stream = true;
+    connection.request.has_exemplar = false;
+    // What is counted: nothing yet.
+    connection.trace = [0; 2];
+    vigie_count_stream(connection, 1);
+}
+
+/// Counts a stream that begins (`begins` is 1), or what was received and sent for it since then (0).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_count_stream(connection: *mut Connection, begins: u32) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    let Some(connection) = (unsafe { connection.as_mut() }) else {
+        return 0;
+    };
+    let [received, sent] = connection.trace;
+    connection.is_stream = begins != 0;
+    let part = Finished {
+        phases: Phases::default(),
+        request_bytes: connection.request.bytes.wrapping_sub(received),
+        response_bytes: connection.response_bytes.wrapping_sub(sent),
+    };
+    connection.trace = [received + part.request_bytes, sent + part.response_bytes];
+    if begins == 0 && part.request_bytes == 0 && part.response_bytes == 0 {
+        return 0;
+    }
+    let Some(mut key) = series(connection, connection.status) else {
+        return 0;
+    };
+    key.flags = STREAM;
+    let value = counted_in(&mut key);
+    if let Some(value) = value {
+        // SAFETY: the pointer is to this CPU's part of the entry.
+        unsafe { (*value).count_stream(begins as u64 & 1, &part) };
+    } else {
+        report(&connection.request, &key, &part, begins & 1 ^ 1);
+    }
+    0
+}
+
+/// What a series has counted on this CPU. Where there is no room for another series of the service, it is that of all such.
+#[inline(always)]
+fn counted_in(key: &mut SeriesKey) -> Option<*mut SeriesValue> {
+    let value = SERIES.get_ptr_mut(*key);
+    if value.is_some() || key.route == ROUTE_UNKNOWN || !is_full(key.service) {
+        return value;
+    }
+    key.route = ROUTE_OTHER;
+    SERIES.get_ptr_mut(*key)
 }
 
 /// A function of its own for the verifier's sake, as those in `parsers.rs`. The result is that of [`trace::note`].
@@ -54,7 +113,41 @@ extern "C" fn vigie_finish(connection: *mut Connection, end: u64, status: u32) -
     file(connection, end, status as u16)
 }
 
-/// Adds the current request of a connection to its series, or tells user space of it. The result is that of [`trace::note`].
+/// The series of the current request of a connection. `None`: it is not to be counted.
+#[inline(always)]
+fn series(connection: &Connection, status: u16) -> Option<SeriesKey> {
+    let request = &connection.request;
+    let mut number = request.service;
+    let mut route = request.route;
+    if !is_known(number) && number != SERVICE_IGNORED {
+        number = service::handler(entry_of(request.process));
+    }
+    if number == SERVICE_IGNORED {
+        return None;
+    }
+    if route == ROUTE_UNKNOWN && is_known(number) {
+        route = taught(request.shape, number);
+    }
+    // Neither "not found" nor no answer at all says that there is something at this path.
+    let is_found = status != NOT_FOUND && status != STATUS_ABORTED;
+    if route == ROUTE_OTHER && !is_found {
+        route = ROUTE_NONE;
+    } else if route == ROUTE_NONE && is_found {
+        // It is a route after all: user space has to hear of it under its own shape.
+        route = ROUTE_UNKNOWN;
+    }
+    Some(SeriesKey {
+        route,
+        service: number,
+        port: connection.port,
+        status,
+        method: method::counted(request.method, status),
+        flags: connection.is_stream as u8 * STREAM,
+    })
+}
+
+/// Adds the current request of a connection to its series, or tells user space of it. A stream is counted by
+/// [`vigie_count_stream`]: of this it only lands. The result is that of [`trace::note`].
 #[inline(always)]
 fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     let is_answered = status != STATUS_ABORTED;
@@ -69,7 +162,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     } else {
         connection.phases.send += end.saturating_sub(connection.answered);
     }
-    if is_answered && connection.phases.unattributed != 0 {
+    if is_answered && !connection.is_stream && connection.phases.unattributed != 0 {
         unattributed(Reason::Queue, connection.unsure);
         unattributed(
             Reason::of(connection.reason),
@@ -83,40 +176,15 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
         request_bytes: request.bytes,
         response_bytes: connection.response_bytes,
     };
-    let mut number = request.service;
-    let mut route = request.route;
     connection.exemplar_place = 0;
-    if !is_known(number) && number != SERVICE_IGNORED {
-        number = service::handler(entry_of(request.process));
-    }
-    if number == SERVICE_IGNORED {
+    let Some(mut key) = series(connection, status) else {
         return 0;
-    }
-    if route == ROUTE_UNKNOWN && is_known(number) {
-        route = taught(request.shape, number);
-    }
-    // Neither "not found" nor no answer at all says that there is something at this path.
-    let is_found = status != NOT_FOUND && is_answered;
-    if route == ROUTE_OTHER && !is_found {
-        route = ROUTE_NONE;
-    } else if route == ROUTE_NONE && is_found {
-        // It is a route after all: user space has to hear of it under its own shape.
-        route = ROUTE_UNKNOWN;
-    }
-    let mut key = SeriesKey {
-        route,
-        service: number,
-        port: connection.port,
-        status,
-        method: request.method,
-        reserved: 0,
     };
-    let mut place = 0;
-    let mut value = SERIES.get_ptr_mut(key);
-    if value.is_none() && route != ROUTE_UNKNOWN && is_full(number) {
-        key.route = ROUTE_OTHER;
-        value = SERIES.get_ptr_mut(key);
+    if connection.is_stream {
+        return trace::note(request, &key, &finished);
     }
+    let mut place = 0;
+    let value = counted_in(&mut key);
     if let (Some(value), Some(bounds)) = (value, LATENCY_BOUNDS.get(0)) {
         if is_answered {
             note_waits(key, &finished.phases);
@@ -127,7 +195,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
         place = unsafe { (*value).native };
         vigie_note_native(connection, place);
     } else {
-        report(request, &key, &finished);
+        report(request, &key, &finished, 0);
     }
     // Behind it: user space finds out the route from what was reported.
     let turn = trace::note(request, &key, &finished);
@@ -197,7 +265,7 @@ pub fn taught(shape: u64, service: u16) -> u32 {
 }
 
 #[inline(never)]
-fn report(request: &Request, key: &SeriesKey, finished: &Finished) {
+fn report(request: &Request, key: &SeriesKey, finished: &Finished, is_rest: u32) {
     let Some(mut event) = EVENTS.reserve_untyped::<RequestEvent>(0) else {
         lost(Lost::RingFull);
         return;
@@ -210,7 +278,7 @@ fn report(request: &Request, key: &SeriesKey, finished: &Finished) {
         (&raw mut (*place).process).write(request.process);
         (&raw mut (*place).shape).write(request.shape);
         (&raw mut (*place).key).write(*key);
-        (&raw mut (*place).reserved).write(0);
+        (&raw mut (*place).is_rest).write(is_rest);
         (&raw mut (*place).finished).write(*finished);
     }
     event.submit(0);

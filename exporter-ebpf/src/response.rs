@@ -70,6 +70,7 @@ mod tests {
                 has_length: u64::from(length.is_some()),
                 chunked: u64::from(chunked),
                 expects: 0,
+                event_stream: 0,
                 trace: 0,
             },
         }
@@ -144,6 +145,51 @@ mod tests {
         }
     }
 
+    #[test]
+    fn streams_of_events() {
+        for (field, is_stream) in [
+            ("Content-Type: text/event-stream", 1),
+            ("content-type:text/event-stream", 1),
+            ("CONTENT-TYPE: TEXT/EVENT-STREAM", 1),
+            ("Content-Type: text/event-stream; charset=utf-8", 1),
+            ("Content-Type: text/event-stream;charset=utf-8", 1),
+            ("Content-Type: text/event-stream ; charset=utf-8", 1),
+            ("Content-Type: text/event-stream\t", 1),
+            ("Content-Type:  text/event-stream", 1),
+            ("Content-Type:\ttext/event-stream  ", 1),
+            ("Content-Type: text/html\r\nContent-Type: text/event-stream", 1),
+            ("Content-Type: text/event-stream\r\nContent-Type: text/html", 0),
+            ("Content-Type: text/event-streams", 0),
+            ("Content-Type: text/event-strea", 0),
+            ("Content-Type: text/event-stream,text/html", 0),
+            ("Content-Type: text/ event-stream", 0),
+            ("Content-Type: text\x0fevent-stream", 0),
+            ("Content-Type: text/event\rstream", 0),
+            ("Content-Type: \"text/event-stream\"", 0),
+            ("Content-Type: multipart/mixed; a=text/event-stream", 0),
+            ("Content-Type:", 0),
+            ("Content-Type\x1a text/event-stream", 0),
+            ("Content-Types: text/event-stream", 0),
+            ("X-Content-Type: text/event-stream", 0),
+            ("Content-Typo: text/event-stream", 0),
+            ("Accept: text/event-stream", 0),
+        ] {
+            for behind in ["Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", ""] {
+                let text = format!("HTTP/1.1 200 OK\r\n{field}\r\n{behind}\r\n");
+                let (step, slow, end) = read(text.as_bytes());
+                assert_eq!(
+                    (step, slow.framing.event_stream, end),
+                    (Step::Done, is_stream, text.len()),
+                    "{text:?}"
+                );
+                let fast = scan::<WINDOW>(&buffer(text.as_bytes(), b"\n"), text.len());
+                assert!(fast.is_none_or(|fast| fast == (slow, text.len())), "{text:?}");
+                let has_blanks = ["  ", ":\t", "Type:\r"].iter().any(|blanks| text.contains(blanks));
+                assert!(fast.is_some() || has_blanks, "{text:?}");
+            }
+        }
+    }
+
     /// Heads that no sound server sends. The fuzzer found that the two parsers took them differently.
     #[test]
     fn both_parsers_take_odd_fields_alike() {
@@ -202,6 +248,7 @@ mod tests {
                 "(Content-Length|content-length): ?[0-9]{1,17} ?",
                 "(Content-Length|content-length): ?[0-9x ]{1,20}",
                 "(Transfer-Encoding|TRANSFER-encoding): ?(chunked|gzip, chunked|gzip|Chunked )",
+                "(Content-Type|content-TYPE):[ \t]{0,2}(text/event-stream|text/Event-Stream|text/event-strea|text/html)( ?;[a-z=]{1,9}|[ -~\t]{0,2})",
             ], 0..6),
             newline in prop_oneof![Just("\r\n"), Just("\n")],
             cut in 0usize..600,
@@ -225,12 +272,14 @@ mod tests {
         fn scan_takes_the_usual(
             status in 100u64..1000,
             lines in prop::collection::vec("[A-BD-SU-Z][A-Za-z-]{1,12}: [!-~][ -~]{0,20}", 0..8),
+            media in prop_oneof!["[a-z]{1,12}/[a-z+.-]{1,12}(; charset=utf-8)?", Just("text/event-stream".to_owned())],
             length in 0u64..1_000_000_000_000_000,
             chunked: bool,
         ) {
             let framing = if chunked { "transfer-encoding: chunked".to_owned() } else { format!("Content-Length: {length}") };
-            let text = format!("HTTP/1.1 {status} Something\r\n{}{framing}\r\n\r\n", lines.iter().map(|line| format!("{line}\r\n")).collect::<String>());
-            let expected = head(status, (!chunked).then_some(length), chunked);
+            let text = format!("HTTP/1.1 {status} Something\r\nContent-Type: {media}\r\n{}{framing}\r\n\r\n", lines.iter().map(|line| format!("{line}\r\n")).collect::<String>());
+            let mut expected = head(status, (!chunked).then_some(length), chunked);
+            expected.framing.event_stream = u64::from(media == "text/event-stream");
             prop_assert_eq!(scan::<WINDOW>(&buffer(text.as_bytes(), b"\r\n"), text.len()), Some((expected, text.len())));
         }
 

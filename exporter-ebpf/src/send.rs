@@ -18,7 +18,7 @@ use crate::{
     maps::{PARSED, exchanged, lose, lost},
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
     receive::vigie_take_line,
-    report::finish,
+    report::{begin_stream, finish},
     thread::{measures_phases, vigie_note_answer},
     trace,
     user_memory::{Message, forget_place},
@@ -152,6 +152,9 @@ fn take_head(connection: &mut Connection, head: &Head, at: u64, end: u64, count:
     }
     if method == HEAD || status == 204 || status == 304 {
         return body(connection, end, count);
+    }
+    if head.framing.event_stream != 0 {
+        begin_stream(connection);
     }
     if head.framing.chunked != 0 {
         connection.chunks = chunked::Chunks::default();

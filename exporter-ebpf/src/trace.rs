@@ -165,6 +165,8 @@ fn put_down(request: &Request, key: &SeriesKey, finished: &Finished) -> u64 {
         (&raw mut (*ended).turn).write_volatile(turn);
         (*ended).request = *request;
         (*ended).key = *key;
+        // A single request is shown with its own method.
+        (*ended).key.method = request.method;
         (*ended).finished = *finished;
         turn
     }

@@ -76,10 +76,24 @@ pub struct SeriesKey {
     pub port: u16,
     /// The status code, or [`STATUS_ABORTED`].
     pub status: u16,
-    /// The method's number, see [`crate::method`].
+    /// The method's number, see [`crate::method`], as [`method::counted`] has it.
     pub method: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// [`STREAM`], or zero.
+    pub flags: u8,
+}
+
+/// A bit of [`SeriesKey::flags`]: streams of events, which last as long as their clients like. They are counted when they begin, and
+/// have no durations. Of the same labels there may be a series with this bit and one without.
+pub const STREAM: u8 = 1;
+
+// === impl SeriesKey ===
+
+impl SeriesKey {
+    /// Whether this is a series of streams.
+    #[inline(always)]
+    pub fn is_stream(&self) -> bool {
+        self.flags & STREAM != 0
+    }
 }
 
 /// How many series have a native histogram. The first place is nobody's.
@@ -124,6 +138,15 @@ impl SeriesValue {
         self.phases.add(&request.phases);
         self.request_bytes += request.request_bytes;
         self.response_bytes += request.response_bytes;
+    }
+
+    /// Counts `streams` that begin, and what was received and sent for streams since they were counted. The first bucket holds the
+    /// count: a stream has no duration.
+    #[inline(always)]
+    pub fn count_stream(&mut self, streams: u64, part: &Finished) {
+        self.buckets[0] += streams;
+        self.request_bytes += part.request_bytes;
+        self.response_bytes += part.response_bytes;
     }
 }
 
@@ -350,7 +373,8 @@ pub struct Connection {
     pub arrivals: Arrivals,
     /// The request that is being answered.
     pub request: Request,
-    /// The trace that it belongs to, if [`Request::has_exemplar`].
+    /// The trace that it belongs to, if [`Request::has_exemplar`]. Of a stream, which is no exemplar: how many of its bytes are
+    /// counted, received and sent. There is no room for both: with its header a socket's state takes 512 bytes.
     pub trace: TraceId,
     /// Where its time went, up to the first byte of its response.
     pub phases: Phases,
@@ -414,6 +438,8 @@ pub struct Connection {
     pub received_by: u32,
     /// As above.
     pub sent_by: u32,
+    /// Whether the request is answered with a stream of events, and is counted.
+    pub is_stream: bool,
 }
 
 // === impl Connection ===
@@ -593,8 +619,8 @@ pub struct RequestEvent {
     pub shape: u64,
     /// The series; its service may be [`SERVICE_PENDING`], its route [`ROUTE_UNKNOWN`].
     pub key: SeriesKey,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 if this is what was received and sent for a stream since it was counted; else 0, and it is to be counted.
+    pub is_rest: u32,
     /// What was measured.
     pub finished: Finished,
 }
@@ -667,6 +693,24 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_counted_when_it_begins_and_has_no_duration() {
+        let mut value = SeriesValue::default();
+        for (streams, bytes) in [(1, 10), (0, 7), (0, 0)] {
+            let part = Finished {
+                request_bytes: bytes,
+                response_bytes: 100 * bytes,
+                ..Finished::default()
+            };
+            value.count_stream(streams, &part);
+        }
+        assert_eq!(value.buckets.iter().sum::<u64>(), 1);
+        assert_eq!(
+            (value.phases.duration(), value.request_bytes, value.response_bytes),
+            (0, 17, 1700)
+        );
+    }
+
+    #[test]
     fn sizes_fit_their_places() {
         assert_eq!(size_of::<SeriesKey>(), 12);
         assert_eq!(size_of::<SeriesValue>(), 296);
@@ -685,6 +729,6 @@ mod tests {
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4736));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4768));
     }
 }

@@ -395,7 +395,7 @@ impl Library {
         let mut wrong = String::new();
         for family in self.families {
             let (library, vigie) = (
-                samples(&run.library, family, &[]),
+                self.as_refused(samples(&run.library, family, &[])),
                 samples(&run.vigie, family, &[("port", &run.port)]),
             );
             let keys = |samples: &BTreeMap<(String, Labels), f64>| samples.keys().cloned().collect::<BTreeSet<_>>();
@@ -458,10 +458,25 @@ impl Library {
         }
     }
 
+    /// The samples of the library with those methods taken together that the application refuses: Vigie counts these under one name.
+    fn as_refused(&self, samples: BTreeMap<(String, Labels), f64>) -> BTreeMap<(String, Labels), f64> {
+        let mut all = BTreeMap::new();
+        for ((name, mut labels), value) in samples {
+            for label in ["method", "http_request_method"] {
+                if let Some(method) = labels.get_mut(label) {
+                    *method = self.method(method);
+                }
+            }
+            *all.entry((name, labels)).or_default() += value;
+        }
+        all
+    }
+
     fn method(&self, method: &str) -> String {
-        match (self.profile, method) {
-            ("otel", "PROPFIND") => "_OTHER".to_owned(),
-            _ => method.to_owned(),
+        let refused = [("OPTIONS", self.options), ("PROPFIND", self.propfind)];
+        match refused.contains(&(method, 405)) {
+            true => "_OTHER".to_owned(),
+            false => method.to_owned(),
         }
     }
 

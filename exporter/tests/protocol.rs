@@ -140,6 +140,44 @@ fn every_kind_of_response() {
     assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
 }
 
+/// A client tries methods that the server does not have. Whatever they are called, they are one series for each status.
+#[test]
+fn methods_that_a_server_refuses_have_no_name() {
+    let address = server(|mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            let status: &[u8] = match request.split(|byte| *byte == b' ').next().unwrap() {
+                b"GET" | b"POST" => b"200 OK",
+                b"DELETE" | b"PUT" | b"PROPFIND" | b"MKCOL" => b"405 Method Not Allowed",
+                _ => b"501 Not Implemented",
+            };
+            let answer = [b"HTTP/1.1 ", status, b"\r\nContent-Length: 0\r\n\r\n"].concat();
+            stream.write_all(&answer).unwrap();
+        }
+    });
+    let vigie = vigie_alone(&[]);
+    let mut stream = connect(address);
+    let methods = [
+        "GET", "POST", "DELETE", "PUT", "PROPFIND", "MKCOL", "LOCK", "PURGE", "BREW",
+    ];
+    // Twice: what is new travels to user space, what is known is counted by the kernel.
+    for _ in 0..2 {
+        for method in methods {
+            stream
+                .write_all(format!("{method} /here HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+                .unwrap();
+            read_head(&mut stream).unwrap();
+        }
+    }
+    let expected = counts(&[
+        ("/here", "GET", 200, 2),
+        ("/here", "POST", 200, 2),
+        ("/here", "_OTHER", 405, 8),
+        ("/here", "_OTHER", 501, 6),
+    ]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
 /// The server answers before it has read the body. The body is nothing of the next request.
 #[test]
 fn a_body_that_comes_after_the_response() {

@@ -19,7 +19,8 @@ use vigie_ebpf::{
     step::Step,
 };
 
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: x\n\n\r\n",
     "HTTP/1.1 200 OK\r\nServer: a\r\nContent-Type: text/html\r\nContent-Length: 612\r\nETag: \"x\"\r\n\r\n<html>",
     "HTTP/1.1 404 Not Found\r\ncontent-length:22\r\n\r\nHTTP/1.0 200\n\n",
     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTRANSFER-ENCODING:  Chunked \r\n\r\n0\r\n\r\n",
@@ -31,7 +32,9 @@ const EXAMPLES: [&str; 8] = [
 ];
 
 #[rustfmt::skip]
-const WORDS: [&str; 47] = [
+const WORDS: [&str; 55] = [
+    "Content-Type: text/event-stream\r\n", "content-type:", "Content-Type\t", "text/event-stream", "Text/Event-Stream;",
+    "text/event-strea", "; charset=utf-8\r\n", "\x0f",
     "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n",
     "Traceparent:",
     "Expect: 100-continue\r\n", "expect:100-Continue\r\n", "Expect:  100-continue", "expect: 200", "100-continue",
@@ -52,6 +55,7 @@ struct Expected {
     length: Option<u64>,
     chunked: bool,
     expects: bool,
+    event_stream: bool,
     lines: usize,
     /// Whether the fields that matter are of the form that `scan` knows.
     usual: bool,
@@ -66,6 +70,7 @@ fn read(bytes: &[u8]) -> Expected {
         length: None,
         chunked: false,
         expects: false,
+        event_stream: false,
         lines: 0,
         usual: true,
     };
@@ -84,7 +89,7 @@ fn read(bytes: &[u8]) -> Expected {
         }
     }
     let mut at = bytes.len().min(12);
-    let mut usual = [true; 3];
+    let mut usual = [true; 4];
     for (i, line) in bytes[at..].split_inclusive(|byte| *byte == b'\n').enumerate() {
         at += line.len();
         let Some(line) = line.strip_suffix(b"\n") else { break };
@@ -116,15 +121,30 @@ fn read(bytes: &[u8]) -> Expected {
         } else if is(name, b"expect") {
             expected.expects = is_last(value, b"continue");
             usual[2] = is_usual(value, |value| value.eq_ignore_ascii_case(b"100-continue"));
+        } else if is(name, b"content-type") {
+            expected.event_stream = is_event_stream(value);
+            usual[3] = is_usual(value, |value| value.first().is_some_and(|byte| !is_blank(*byte)));
         }
     }
-    expected.usual = usual == [true; 3];
+    expected.usual = usual == [true; 4];
     expected
 }
 
 /// Whether a field's name is `known`, in upper or lower case. This takes a carriage return for a dash: no server sends one.
 fn is(name: &[u8], known: &[u8]) -> bool {
     name.len() == known.len() && name.iter().zip(known).all(|(one, other)| one | 0x20 == *other)
+}
+
+fn is_blank(byte: u8) -> bool {
+    [b' ', b'\t', b'\r'].contains(&byte)
+}
+
+/// Whether a value is this media type, with something behind a blank or a semicolon or nothing.
+fn is_event_stream(value: &[u8]) -> bool {
+    let start = value.iter().position(|byte| !is_blank(*byte)).unwrap_or(value.len());
+    let end = value[start..].iter().position(|byte| is_blank(*byte) || *byte == b';');
+    let media = &value[start..end.map_or(value.len(), |end| start + end)];
+    media.eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// A number of one to 18 digits, with blanks around it.
@@ -160,6 +180,7 @@ fn check_reader(reader: &Reader, end: usize, expected: &Expected) {
         assert_eq!((framing.has_length != 0).then_some(framing.length), expected.length);
         assert_eq!(framing.chunked != 0, expected.chunked);
         assert_eq!(framing.expects != 0, expected.expects);
+        assert_eq!(framing.event_stream != 0, expected.event_stream);
     }
 }
 

@@ -8,6 +8,14 @@ pub type CountKey = (String, String, u16);
 /// Numbers of requests. [`crate::Records::counts`] and [`crate::Scrape::requests`] both give this type, to compare.
 pub type Counts = BTreeMap<CountKey, u64>;
 
+/// The method that Vigie counts a request under that was answered so: a server that has no such method says so with 405 or 501.
+pub fn counted_method(method: &str, status: u16) -> &str {
+    match status {
+        405 | 501 => "_OTHER",
+        _ => method,
+    }
+}
+
 /// A key that the truth and Vigie count differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference<'a> {

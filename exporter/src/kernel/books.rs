@@ -158,7 +158,8 @@ impl Books {
     ///
     /// If the map cannot be written for any other reason.
     pub fn start_series(&mut self, key: SeriesKey, native: usize) -> Result<bool> {
-        if !is_made(self.waits.insert(route_key(&key), Waits::default(), BPF_NOEXIST))? {
+        // A stream has no waits.
+        if !key.is_stream() && !is_made(self.waits.insert(route_key(&key), Waits::default(), BPF_NOEXIST))? {
             return Ok(false);
         }
         let value = SeriesValue {

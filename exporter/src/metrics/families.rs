@@ -82,6 +82,8 @@ impl Families {
             for Answered {
                 status,
                 value,
+                streams,
+                is_timed,
                 native,
                 exemplars,
                 created,
@@ -90,12 +92,13 @@ impl Families {
                 let labels = route.with_status(*status);
                 // The kernel side counts above the last bound wherever no bound is in use.
                 let (below, above) = value.buckets.split_at(self.used);
-                let counts: Vec<u64> = below.iter().copied().chain([above.iter().sum()]).collect();
+                let mut counts: Vec<u64> = below.iter().copied().chain([above.iter().sum()]).collect();
                 let count = counts.iter().sum();
                 total.push(counter(labels.clone(), count as f64).created(*created));
                 received.push(summary(labels.clone(), count, value.request_bytes).created(*created));
                 sent.push(summary(labels.clone(), count, value.response_bytes).created(*created));
-                if !route.is_long_lived {
+                if !route.is_long_lived && *is_timed {
+                    counts[0] -= streams;
                     let sum = value.phases.duration() as f64 / NANOSECONDS;
                     let mut metric = histogram(labels, &self.bounds, counts, sum).created(*created);
                     if let Value::Histogram(histogram) = &mut metric.value {
@@ -377,7 +380,11 @@ mod tests {
         };
         value.buckets[0] = 1;
         value.phases.cpu = 1_000_000_000;
-        Series { value, born }
+        Series {
+            value,
+            streams: 0,
+            born,
+        }
     }
 
     /// The samples of a family in text, by labels.
@@ -386,6 +393,59 @@ mod tests {
         let text = crate::metrics::text::encode(std::slice::from_ref(family));
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines.map(str::to_owned).collect()
+    }
+
+    /// Streams are counted with the others of their labels, and are in no histogram, in whatever profile.
+    #[test]
+    fn streams_have_no_durations() {
+        let series = |durations: [u64; 2], streams| {
+            let mut value = SeriesValue::default();
+            value.buckets[..2].copy_from_slice(&durations);
+            Series {
+                value,
+                streams,
+                born: 0,
+            }
+        };
+        let requests = vec![
+            (labels("a", "/", 200), series([4, 1], 3)),
+            (labels("a", "/feed", 200), series([2, 0], 2)),
+        ];
+        let snapshot = snapshot(requests, Totals::default());
+        let collect = |profile| Families::new(&[0.1, 0.5, 1.0], &[]).collect(&snapshot, profile, None);
+        let numbers = |families: &[Family<'_>], name: &str| -> Vec<u64> {
+            let family = families.iter().find(|family| family.name == name).unwrap();
+            let number = |metric: &Metric<'_>| match &metric.value {
+                Value::Number(number) => *number as u64,
+                Value::Histogram(histogram) => histogram.counts.iter().sum(),
+                Value::Summary { count, .. } => *count,
+            };
+            family.metrics.iter().map(number).collect()
+        };
+        let families = collect(Profile::Vigie);
+        for name in [
+            "http_requests_total",
+            "http_request_size_bytes",
+            "http_response_size_bytes",
+        ] {
+            assert_eq!(numbers(&families, name), [5, 2], "{name}");
+        }
+        for name in [
+            "http_request_duration_seconds",
+            "http_request_queue_seconds",
+            "http_request_runqueue_seconds",
+        ] {
+            assert_eq!(handlers(&families, name), ["a /"], "{name}");
+        }
+        assert_eq!(numbers(&families, "http_request_duration_seconds"), [2]);
+        let families = collect(Profile::Fastapi);
+        assert_eq!(numbers(&families, "http_requests_total"), [5, 2]);
+        assert_eq!(numbers(&families, "http_request_duration_seconds"), [2]);
+        assert_eq!(numbers(&families, "http_request_duration_highr_seconds"), [2]);
+        let families = collect(Profile::Express);
+        assert_eq!(numbers(&families, "http_request_duration_seconds"), [2]);
+        let families = collect(Profile::Otel);
+        assert_eq!(numbers(&families, "http_server_request_duration_seconds"), [2]);
     }
 
     /// A long-lived handler leaves the histogram, and nothing else; the same path of another service stays.

@@ -19,7 +19,7 @@ pub fn families<'a>(routes: &[Route<'a>], snapshot: &'a Snapshot, shown: Shown) 
     let [mut queue, mut runqueue] = [(); 2].map(|()| Vec::with_capacity(routes.len()));
     let bounds = Bounds::new(PHASE_BOUNDS_NS.iter().map(|bound| *bound as f64 / NANOSECONDS));
     for route in routes {
-        if route.answered.is_empty() || route.is_long_lived {
+        if !route.is_timed() {
             continue;
         }
         let sum = &route.phases;

@@ -143,7 +143,14 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, Series { value, born }: &Series) {
+    fn add(
+        &mut self,
+        Series {
+            value,
+            streams: _,
+            born,
+        }: &Series,
+    ) {
         let SeriesValue {
             buckets,
             phases,
@@ -179,7 +186,7 @@ impl<'a, const N: usize> Table<'a, N> {
     }
 
     /// Adds requests of a series to those with the same labels.
-    fn add(&mut self, (labels, series): &'a (Labels, Series), values: [Cow<'a, str>; N]) {
+    fn add(&mut self, labels: &'a Labels, series: &Series, values: [Cow<'a, str>; N]) {
         let key = (&*labels.identity, labels.port, values);
         let sums = self.rows.entry(key).or_insert_with(|| Sums::new(series.born));
         sums.add(series);

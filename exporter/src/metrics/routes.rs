@@ -49,6 +49,10 @@ pub struct Answered<'a> {
     pub status: u16,
     /// What was added up.
     pub value: &'a SeriesValue,
+    /// How many of them are streams of events, which have no durations. They are in the first bucket.
+    pub streams: u64,
+    /// Whether others have.
+    pub is_timed: bool,
     /// The durations in native buckets, where that was asked for.
     pub native: Option<&'a Native>,
     /// Some of the requests, where that was asked for.
@@ -89,7 +93,8 @@ static STATUSES: LazyLock<Vec<String>> = LazyLock::new(|| (0..1000).map(|status:
 /// All routes, in the order of their labels.
 pub fn routes(snapshot: &Snapshot, shown: Shown) -> Vec<Route<'_>> {
     let mut routes = Vec::<Route<'_>>::new();
-    for (series, Series { value, born }) in &snapshot.requests {
+    for (series, counted) in &snapshot.requests {
+        let Series { value, streams, born } = counted;
         // They are sorted by what makes a route before the status.
         if !routes.last().is_some_and(|route| route.has(series)) {
             routes.push(Route::new(series, snapshot.is_long_lived(series)));
@@ -105,16 +110,18 @@ pub fn routes(snapshot: &Snapshot, shown: Shown) -> Vec<Route<'_>> {
             route.phases.add(&value.phases);
             route.born = route.born.min(*born);
             let native = snapshot.native.get(series);
-            let (value, native, exemplars) = match is_new {
-                true => (&NOTHING, native.map(|_| &NO_NATIVE), &[][..]),
+            let (value, streams, native, exemplars) = match is_new {
+                true => (&NOTHING, 0, native.map(|_| &NO_NATIVE), &[][..]),
                 false => {
                     let exemplars = snapshot.exemplars.get(series).map_or(&[][..], |examples| examples);
-                    (value, native.map(|native| &**native), exemplars)
+                    (value, *streams, native.map(|native| &**native), exemplars)
                 }
             };
             route.answered.push(Answered {
                 status: series.status,
                 value,
+                streams,
+                is_timed: counted.timed().is_some(),
                 native,
                 exemplars,
                 created,
@@ -172,5 +179,10 @@ impl<'a> Route<'a> {
             Some(text) => self.labels.with("status", text.as_str()),
             None => self.labels.with("status", status.to_string()),
         }
+    }
+
+    /// Whether there are requests with durations.
+    pub fn is_timed(&self) -> bool {
+        !self.is_long_lived && self.answered.iter().any(|answered| answered.is_timed)
     }
 }

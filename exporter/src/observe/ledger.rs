@@ -12,6 +12,7 @@ mod series;
 mod totals;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashSet},
     rc::Rc,
     time::Instant,
@@ -99,7 +100,7 @@ pub struct Snapshot {
     pub taken: u64,
     /// What tells the time of day when something was born.
     pub clock: WallClock,
-    /// Requests.
+    /// Requests. Streams of events are among them, each in the first bucket.
     pub requests: ByLabels<Series>,
     /// All requests by service, also of series that are gone.
     pub totals: Vec<(Rc<Identity>, Totals)>,
@@ -142,6 +143,15 @@ impl Snapshot {
     pub fn is_long_lived(&self, labels: &Labels) -> bool {
         let handlers = self.long_lived.get(&*labels.identity.service);
         handlers.is_some_and(|handlers| handlers.contains(&*labels.handler))
+    }
+
+    /// Those of the requests of a series that have durations, if any have. The bytes are those of all.
+    pub fn timed<'a>(&self, labels: &Labels, series: &'a Series) -> Option<Cow<'a, Series>> {
+        if self.is_long_lived(labels) {
+            None
+        } else {
+            series.timed()
+        }
     }
 }
 
@@ -467,10 +477,11 @@ impl Ledger {
             process,
             shape,
             mut key,
-            reserved: _,
+            is_rest,
             finished,
         } = event;
         self.events.request += 1;
+        let is_rest = is_rest != 0;
         if !self.is_known(key.service) {
             key.service = self.service_of(process, b"unknown", key.port)?;
         }
@@ -478,14 +489,21 @@ impl Ledger {
             return Ok(());
         }
         let mut lesson = None;
-        if key.route == ROUTE_UNKNOWN {
+        if is_rest {
+            // Routes have learnt from it when it was counted.
+            if key.route == ROUTE_UNKNOWN {
+                key.route = self.route_of(key.service, shape, key.status);
+            }
+        } else if key.route == ROUTE_UNKNOWN {
             (key.route, lesson) = self.routes.answered(key.service, shape, key.status);
         }
         let now = monotonic();
-        let was_pending = self.routes.is_pending(key.route);
-        self.routes.note(key.route, key.status);
-        if was_pending && !self.routes.is_pending(key.route) {
-            self.is_born_again(key.route, now);
+        if !is_rest {
+            let was_pending = self.routes.is_pending(key.route);
+            self.routes.note(key.route, key.status);
+            if was_pending && !self.routes.is_pending(key.route) {
+                self.is_born_again(key.route, now);
+            }
         }
         key.route = self.routes.counted_as(key.route);
         if self.services.note_answer(key.service, key.port) {
@@ -494,16 +512,20 @@ impl Ledger {
         }
         self.make_room(&mut key)?;
         // The request is counted first: whatever fails below is tried again with the next.
-        if key.status != STATUS_ABORTED {
+        if key.status != STATUS_ABORTED && !key.is_stream() {
             let Phases { queue, runqueue, .. } = finished.phases;
             waits::count_request(self.waits.entry(route_key(&key)).or_default(), queue, runqueue);
         }
         let natives = &mut self.natives;
-        let counted = self
-            .counted
-            .entry(key)
-            .or_insert_with(|| Counted::new(natives.take(), now));
-        counted.value.count(&self.bounds, &finished);
+        let counted = self.counted.entry(key).or_insert_with(|| {
+            let place = if key.is_stream() { 0 } else { natives.take() };
+            Counted::new(place, now)
+        });
+        if key.is_stream() {
+            counted.value.count_stream(u64::from(!is_rest), &finished);
+        } else {
+            counted.value.count(&self.bounds, &finished);
+        }
         if counted.native != 0 {
             self.books.native.count(counted.native, finished.phases.duration());
         }
@@ -586,13 +608,14 @@ impl Ledger {
         })?;
         for (key, counted) in &self.counted {
             let mut value = values.get(key).copied().unwrap_or_default();
-            if key.status != STATUS_ABORTED {
+            if key.status != STATUS_ABORTED && !key.is_stream() {
                 *answered.entry(route_key(key)).or_default() += value.buckets.iter().sum::<u64>();
             }
             let labels = self.labels(key, key.route);
             if let Some(totals) = totals.get_mut(&key.service) {
                 let handlers = long_lived.get(&*labels.identity.service);
                 let is_long_lived = handlers.is_some_and(|handlers| handlers.contains(&*labels.handler));
+                let is_long_lived = is_long_lived || key.is_stream();
                 totals.add(&value, key.status, is_long_lived);
             }
             let is_pending = self.routes.is_pending(key.route);
@@ -605,17 +628,14 @@ impl Ledger {
                 }
             } else if let Some(shown) = self.shown_as_none.get(key) {
                 value = subtract(&value, shown);
-                let as_none = Series {
-                    value: *shown,
-                    born: counted.born_as_none,
-                };
+                let as_none = Series::new(key, *shown, counted.born_as_none);
                 requests.push((self.labels(key, ROUTE_NONE), as_none));
                 if value == SeriesValue::default() {
                     unborn.push(*key);
                     continue;
                 }
             }
-            requests.push((labels, Series { value, born }));
+            requests.push((labels, Series::new(key, value, born)));
         }
         for key in unborn {
             if let Some(counted) = self.counted.get_mut(&key) {
@@ -690,7 +710,7 @@ impl Ledger {
         // Several series can have the same labels, as `other`. Where one of them has none, there is none: half of the requests would be wrong.
         let mut partial = HashSet::new();
         for (key, counted) in &self.counted {
-            if key.status == STATUS_ABORTED {
+            if key.status == STATUS_ABORTED || key.is_stream() {
                 continue;
             }
             if counted.native == 0 {

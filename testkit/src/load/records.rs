@@ -1,6 +1,7 @@
 //! What was sent and answered.
 
 use crate::Counts;
+use crate::counts::counted_method;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -47,12 +48,16 @@ impl Records {
         self.list.is_empty()
     }
 
-    /// Requests by (handler, method, status), with transport errors under status 0.
+    /// Requests by (handler, method, status), with transport errors under status 0, and the method as Vigie counts it.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::new();
         for record in &self.list {
             *counts
-                .entry((record.handler.to_owned(), record.method.clone(), record.status))
+                .entry((
+                    record.handler.to_owned(),
+                    counted_method(&record.method, record.status).to_owned(),
+                    record.status,
+                ))
                 .or_default() += 1;
         }
         counts

@@ -1,4 +1,4 @@
-//! Handlers that the config calls long-lived: counted, and not in the histogram.
+//! Requests that last as long as their clients like: counted, and not in the histogram. The config says so, or their type does.
 
 use super::{Group, waiting};
 use crate::peer::{get, pause, put, take};
@@ -7,7 +7,10 @@ use anyhow::Result;
 
 pub const GROUP: Group = Group {
     title: "long-lived handlers",
-    rows: &[waiting("events, in the config as long-lived", events)],
+    rows: &[
+        waiting("events, in the config as long-lived", events),
+        waiting("a stream of events, seen while it is open", stream),
+    ],
 };
 
 /// The handler, as the config of this program names it.
@@ -34,6 +37,28 @@ fn events(run: &mut Run<'_>) -> Result<()> {
     }
     // Another handler of the same connection keeps its durations.
     run.small(&mut client, &server, "/streams/list")?;
+    run.keep((client, server));
+    Ok(())
+}
+
+fn stream(run: &mut Run<'_>) -> Result<()> {
+    let (mut client, server) = run.pair()?;
+    for _ in 0..2 {
+        let request = get("/news");
+        client.send_raw(&request)?;
+        take(&server, request.len())?;
+        put(
+            &server,
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )?;
+        put(&server, b"9\r\ndata: x\n\n\r\n")?;
+        // It has begun, and is counted before it ends.
+        run.long_lived("/news", "GET", 200);
+        run.visible_at_once()?;
+        put(&server, b"0\r\n\r\n")?;
+        client.read_response("GET")?;
+    }
+    run.small(&mut client, &server, "/news/list")?;
     run.keep((client, server));
     Ok(())
 }

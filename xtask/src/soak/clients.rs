@@ -7,6 +7,7 @@ use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+use testkit::counts::counted_method;
 use testkit::socket::reset_on_close;
 use testkit::{Client, CountKey, Counts, Random, Request, Shot};
 
@@ -83,7 +84,8 @@ impl Tally {
     }
 
     fn answer(&mut self, target: usize, shot: &Shot, status: u16) {
-        let key: CountKey = (shot.handler.to_owned(), shot.request.method.clone(), status);
+        let method = counted_method(&shot.request.method, status).to_owned();
+        let key: CountKey = (shot.handler.to_owned(), method, status);
         *self.answered.entry(target).or_default().entry(key).or_default() += 1;
     }
 

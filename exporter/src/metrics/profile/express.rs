@@ -18,17 +18,16 @@ const VALUE: &str = "#val";
 /// The families.
 pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency, shown: Shown) -> Vec<Family<'a>> {
     let mut durations = Table::new(["status_code", "method", "path"], snapshot, shown);
-    for series in &snapshot.requests {
-        let (labels, _) = series;
-        if !is_request(labels) || snapshot.is_long_lived(labels) {
+    for (labels, counted) in &snapshot.requests {
+        let Some(timed) = snapshot.timed(labels, counted).filter(|_| is_request(labels)) else {
             continue;
-        }
+        };
         let status = match is_aborted(labels) {
             true => CLIENT_CLOSED_REQUEST,
             false => labels.status,
         };
         let row = [status.to_string().into(), labels.method.into(), path(&labels.handler)];
-        durations.add(series, row);
+        durations.add(labels, &timed, row);
     }
     vec![family(
         "http_request_duration_seconds",

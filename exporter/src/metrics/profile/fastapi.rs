@@ -19,19 +19,18 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency, shown: Sho
     let mut sizes = Table::new(["handler"], snapshot, shown);
     let mut durations = Table::new(["method", "handler"], snapshot, shown);
     let mut all_durations = Table::new([], snapshot, shown);
-    for series in &snapshot.requests {
-        let (labels, _) = series;
+    for (labels, counted) in &snapshot.requests {
         if is_aborted(labels) || !is_request(labels) {
             continue;
         }
         let method = || Cow::Borrowed(labels.method);
         let handler = || Cow::Borrowed(&*labels.handler);
         let group = GROUPS[usize::from(labels.status / 100) % GROUPS.len()].into();
-        total.add(series, [method(), group, handler()]);
-        sizes.add(series, [handler()]);
-        if !snapshot.is_long_lived(labels) {
-            durations.add(series, [method(), handler()]);
-            all_durations.add(series, []);
+        total.add(labels, counted, [method(), group, handler()]);
+        sizes.add(labels, counted, [handler()]);
+        if let Some(timed) = snapshot.timed(labels, counted) {
+            durations.add(labels, &timed, [method(), handler()]);
+            all_durations.add(labels, &timed, []);
         }
     }
     let few = Bounds::new(FEW);

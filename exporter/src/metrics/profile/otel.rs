@@ -29,11 +29,10 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency, shown: Sho
         "error_type",
     ];
     let mut durations = Table::new(names, snapshot, shown);
-    for series in &snapshot.requests {
-        let (labels, _) = series;
-        if !is_request(labels) || snapshot.is_long_lived(labels) {
+    for (labels, counted) in &snapshot.requests {
+        let Some(timed) = snapshot.timed(labels, counted).filter(|_| is_request(labels)) else {
             continue;
-        }
+        };
         let status = labels.status.to_string();
         let (status, error) = match labels.status {
             _ if is_aborted(labels) => (String::new(), ABORTED.into()),
@@ -50,7 +49,11 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, latency: &Latency, shown: Sho
             handler => handler,
         };
         let scheme = "http".into();
-        durations.add(series, [method.into(), status.into(), route.into(), scheme, error]);
+        durations.add(
+            labels,
+            &timed,
+            [method.into(), status.into(), route.into(), scheme, error],
+        );
     }
     vec![family(
         "http_server_request_duration_seconds",

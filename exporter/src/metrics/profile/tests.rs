@@ -27,7 +27,14 @@ fn snapshot(requests: &[(&str, &'static str, u16, usize)], born: impl Fn(u16) ->
         };
         value.buckets[*bucket] = 1;
         let born = born(labels.status);
-        (labels, Series { value, born })
+        (
+            labels,
+            Series {
+                value,
+                streams: 0,
+                born,
+            },
+        )
     });
     Snapshot {
         taken: 0,

@@ -190,7 +190,7 @@ impl Ledger {
             let handlers = long_lived.get(&*labels.identity.service);
             let is_long_lived = handlers.is_some_and(|handlers| handlers.contains(&*labels.handler));
             let totals = self.ended.entry(key.service).or_default();
-            totals.add(&value, key.status, is_long_lived);
+            totals.add(&value, key.status, is_long_lived || key.is_stream());
         }
         for number in self.room.take_full() {
             if self.services.get(number).is_some() {
@@ -215,8 +215,11 @@ impl Ledger {
 
     /// What was counted for a service in series that have ended: its totals go on from there.
     pub(super) fn totals_of_ended(&self, number: u16, born: u64) -> Totals {
-        let ended = self.ended.get(&number).copied().unwrap_or_default();
-        Totals { born, ..ended }
+        let mut totals = Totals::born(born);
+        if let Some(ended) = self.ended.get(&number) {
+            totals.merge(&Totals { born, ..*ended });
+        }
+        totals
     }
 
     /// How long those that have ended are kept from now on.

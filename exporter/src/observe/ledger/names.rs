@@ -23,9 +23,7 @@ impl Ledger {
             return None;
         }
         let route = if key.route == ROUTE_UNKNOWN {
-            // As `Routes::answered` would have it.
-            let known = self.routes.known(service, event.shape);
-            known.unwrap_or(if is_found(key.status) { ROUTE_OTHER } else { ROUTE_NONE })
+            self.route_of(service, event.shape, key.status)
         } else {
             key.route
         };
@@ -34,6 +32,12 @@ impl Ledger {
             .get(service)
             .map_or_else(String::new, |service| service.identity.service.to_string());
         Some((name, self.routes.handler(route).to_string()))
+    }
+
+    /// The route that a request of a path's shape was counted under, as `Routes::answered` would have it.
+    pub(super) fn route_of(&self, service: u16, shape: u64, status: u16) -> u32 {
+        let known = self.routes.known(service, shape);
+        known.unwrap_or(if is_found(status) { ROUTE_OTHER } else { ROUTE_NONE })
     }
 
     /// The services.

@@ -33,6 +33,14 @@ fn class(status: u16) -> usize {
 // === impl Totals ===
 
 impl Totals {
+    /// No requests yet of a service that is known since then.
+    pub fn born(born: u64) -> Self {
+        Self {
+            born,
+            ..Self::default()
+        }
+    }
+
     /// Adds a series with this status; whether its requests last as long as their clients like.
     pub fn add(&mut self, value: &SeriesValue, status: u16, is_long_lived: bool) {
         self.classes[class(status)] += value.buckets.iter().sum::<u64>();
