@@ -346,3 +346,54 @@ fn numbers_do_not_run_out() {
     };
     assert_eq!(dead(&later(&vigie, |scrape| dead(scrape) == 0)), 0);
 }
+
+/// An activator holds the socket, and starts the server when somebody comes: the one that accepts is the service.
+#[test]
+fn who_accepts_is_the_service() {
+    const ACTIVATOR: &str = "import os, select, socket, sys\n\
+        listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n\
+        os.set_inheritable(listener.fileno(), True)\n\
+        while True:\n\
+        \x20   select.select([listener], [], [])\n\
+        \x20   if os.fork() == 0:\n\
+        \x20       os.execv(sys.executable, [sys.executable, sys.argv[2], str(listener.fileno())])\n\
+        \x20   os.wait()\n";
+    // It serves until nobody comes for a while.
+    const ACTIVATED: &str = "import http.server, socket, sys\n\
+        class Handler(http.server.BaseHTTPRequestHandler):\n\
+        \x20   def do_GET(self):\n\
+        \x20       self.send_response(204)\n\
+        \x20       self.end_headers()\n\
+        \x20   def log_message(self, *arguments):\n\
+        \x20       pass\n\
+        server = http.server.HTTPServer(('127.0.0.1', 0), Handler, bind_and_activate=False)\n\
+        server.socket = socket.socket(fileno=int(sys.argv[1]))\n\
+        server.timeout = 1\n\
+        server.handle_timeout = lambda: sys.exit(0)\n\
+        while True:\n\
+        \x20   server.handle_request()\n";
+    let vigie = vigie(&["--retention", "60s"]);
+    let port = free_port().unwrap();
+    let dir = TempDir::new().unwrap();
+    let activated = dir.write("activated.py", ACTIVATED.as_bytes()).unwrap();
+    let activator = dir.write("activator.py", ACTIVATOR.as_bytes()).unwrap();
+    let mut command = Command::new("python3");
+    command.arg(activator).arg(port.to_string()).arg(activated);
+    let server = Server::start(command, dir, port).unwrap();
+    server.wait_ready().unwrap();
+    for _ in 0..3 {
+        let response = server.connect().unwrap().send(&Request::get("/")).unwrap();
+        assert_eq!(response.status, 204);
+    }
+    let service = "python/activated.py";
+    let up = [(port.to_string(), 1.0)];
+    let scrape = later(&vigie, |scrape| requests(scrape, service) == 3.0);
+    assert_eq!(requests(&scrape, service), 3.0);
+    assert_eq!(listening(&scrape, service), up);
+    assert_eq!(listening(&scrape, "python/activator.py"), []);
+    // It has ended, and the socket is still served: by whoever starts it again.
+    let has_ended = |scrape: &Scrape| scrape.sum("service_processes", &[("service", service)]) == 0.0;
+    let scrape = later(&vigie, has_ended);
+    assert!(has_ended(&scrape));
+    assert_eq!(listening(&scrape, service), up);
+}

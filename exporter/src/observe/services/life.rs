@@ -10,6 +10,9 @@ use super::{Service, Services};
 /// A service that ends within this time of a process of it that was killed was killed: its other processes follow.
 const FOLLOWS: Duration = Duration::from_secs(20);
 
+/// How long a better name is looked for.
+const LOOKED_AGAIN: Duration = Duration::from_secs(300);
+
 /// Signals that end a process because somebody wants it to end: SIGHUP, SIGINT, SIGQUIT, SIGPIPE and SIGTERM.
 const POLITE: [u64; 5] = [1, 2, 3, 13, 15];
 
