@@ -88,8 +88,7 @@ impl Ledger {
                 signal: killed.signal,
             })
         });
-        let weak: Vec<u16> = self.services.weak(now).collect();
-        for number in weak {
+        for number in self.services.weak(now) {
             if let Some(process) = living.get(&number).and_then(|processes| processes.first()) {
                 self.services.look_again(number, *process);
             }

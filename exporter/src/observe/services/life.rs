@@ -118,12 +118,12 @@ impl Services {
         })
     }
 
-    /// The services whose name is not certain, and that have a process.
-    pub fn weak(&self) -> impl Iterator<Item = u16> {
-        let weak = self
-            .services
-            .iter()
-            .filter(|(_, service)| service.is_weak && service.is_alive());
-        weak.map(|(number, _)| *number)
+    /// The services whose name is not certain, and that have a process: for a while a better name is looked for.
+    pub fn weak(&self, now: Instant) -> Vec<u16> {
+        let is_young = |service: &Service| now.saturating_duration_since(service.since) < LOOKED_AGAIN;
+        let weak = self.services.iter();
+        weak.filter(|(_, service)| service.is_weak && service.is_alive() && is_young(service))
+            .map(|(number, _)| *number)
+            .collect()
     }
 }
