@@ -59,6 +59,10 @@ offsets! {
     TASK_PID,
     /// `struct task_struct`: `tgid`, the process's id.
     TASK_TGID,
+    /// `struct task_struct`: `group_leader`, the first thread of its process.
+    TASK_LEADER,
+    /// `struct task_struct`: `start_boottime`, when it was made.
+    TASK_BORN,
     /// `struct task_struct`: `exit_code`, as `wait(2)` has it.
     TASK_EXIT_CODE,
     /// `struct task_struct`: `real_parent`, the process that has made it. 0: not looked at.
@@ -424,6 +428,17 @@ pub fn entry_of(process: u32) -> u16 {
         // SAFETY: the pointer is to an element of the map.
         Some(entry) => unsafe { entry.read_volatile() },
         None => SERVICE_UNKNOWN,
+    }
+}
+
+/// When the current process was made, in nanoseconds since boot: `/proc/<pid>/stat` has the same in ticks.
+#[inline(always)]
+pub fn process_start() -> u64 {
+    // SAFETY: the helper has no preconditions; the members are a pointer to a task, and a u64.
+    unsafe {
+        let task = bpf_get_current_task_btf() as *const c_void;
+        let leader: *const c_void = load(task, &TASK_LEADER);
+        load(leader, &TASK_BORN)
     }
 }
 

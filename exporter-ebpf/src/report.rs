@@ -16,7 +16,7 @@ use vigie_ebpf::{
 use crate::{
     exemplars::vigie_note_exemplar,
     flight::land,
-    kernel::{entry_of, set_service},
+    kernel::{entry_of, process_start, set_service},
     maps::{EVENTS, LATENCY_BOUNDS, NATIVE, SERIES, SHAPES, WAITS, add, is_full, lost, slot, unattributed},
     trace,
 };
@@ -296,6 +296,7 @@ pub fn meet(process: u32, port: u16, kind: u32) {
         command: aya_ebpf::helpers::bpf_get_current_comm().unwrap_or_default(),
         port,
         reserved: [0; 6],
+        start: process_start(),
     });
     event.submit(0);
     if kind == event::PROCESS {

@@ -585,6 +585,8 @@ pub struct ProcessEvent {
     pub port: u16,
     /// Zero.
     pub reserved: [u8; 6],
+    /// When the process was made, in nanoseconds since boot: its id may be another's before user space looks.
+    pub start: u64,
 }
 
 /// A path whose shape is not known.

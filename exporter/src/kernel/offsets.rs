@@ -22,7 +22,7 @@ pub const PHASES: &str = "phases";
 const OF_PHASES: Option<&str> = Some(PHASES);
 const RETRANSMIT: Option<&str> = Some("retransmit");
 
-const MEMBERS: [Member; 28] = [
+const MEMBERS: [Member; 30] = [
     ("SOCK_NUM", "sock", "__sk_common.skc_num", &[2], None),
     ("SOCK_STATE", "sock", "__sk_common.skc_state", &[1], None),
     ("SOCK_FAMILY", "sock", "__sk_common.skc_family", &[2], None),
@@ -47,6 +47,8 @@ const MEMBERS: [Member; 28] = [
     ("SIGNAL_THREADS", "signal_struct", "nr_threads", &[4], OF_PHASES),
     ("TASK_PID", "task_struct", "pid", &[4], None),
     ("TASK_TGID", "task_struct", "tgid", &[4], None),
+    ("TASK_LEADER", "task_struct", "group_leader", &[8], None),
+    ("TASK_BORN", "task_struct", "start_boottime", &[8], None),
     ("TASK_EXIT_CODE", "task_struct", "exit_code", &[4], Some("exit")),
     ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay", &[8], SWITCH),
     ("TASK_RUNTIME", "task_struct", "se.sum_exec_runtime", &[8], SWITCH),

@@ -7,6 +7,7 @@ mod by_labels;
 mod exemplars;
 mod lives;
 mod names;
+mod processes;
 mod room;
 mod series;
 mod totals;
@@ -22,13 +23,13 @@ use anyhow::{Result, ensure};
 use aya::maps::{MapData, RingBuf};
 use foldhash::{HashMap, HashMapExt as _};
 use log::error;
+use lru::LruCache;
 use vigie_ebpf::{
     attribution::REASON_NAMES,
     method,
     native::Native,
     phases::Phases,
     request::PATH,
-    service,
     types::{
         Exchanged, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
         SERVICE_UNKNOWN, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
@@ -43,12 +44,12 @@ pub use self::{
 };
 use self::{
     lives::{Natives, PERIOD, SHORT_PERIOD},
+    processes::MET,
     room::Room,
 };
 use super::{
     identity::Identity,
     listeners::listeners,
-    process::{children, run_the_same},
     routes::{Lesson, Routes},
     services::{Dropped, Services},
     traced::{WallClock, monotonic},
@@ -185,6 +186,8 @@ pub struct Ledger {
     ports: HashSet<u16>,
     cpus: Vec<u32>,
     usage: Usage,
+    /// The service that a process was found to be of, of those that were met last.
+    met: LruCache<u32, u16>,
     /// What tells when exemplars were.
     clock: WallClock,
     /// When it was last looked who has ended.
@@ -333,6 +336,7 @@ impl Ledger {
             events: Events::default(),
             ports,
             cpus: online_cpus(),
+            met: LruCache::new(MET),
             clock: WallClock::now(),
         };
         for (process, port) in &listeners {
@@ -340,8 +344,7 @@ impl Ledger {
         }
         for (process, port) in listeners {
             if ledger.books.processes.get(process) == SERVICE_UNKNOWN {
-                let service = ledger.identify(process, "unknown", port)?;
-                ledger.books.processes.set(process, service);
+                ledger.meet_process(process, port)?;
             }
         }
         ledger.usage.start(&ledger.books);
@@ -383,63 +386,6 @@ impl Ledger {
         self.services.get(service).is_some()
     }
 
-    fn meet(&mut self, event: &ProcessEvent) -> Result<()> {
-        let ProcessEvent {
-            kind,
-            process,
-            command,
-            port,
-            reserved: _,
-        } = *event;
-        if process == std::process::id() {
-            return Ok(());
-        }
-        if kind == event::LISTEN {
-            self.events.listen += 1;
-            self.services.add_port(process, port);
-            if self.ports.insert(port) {
-                self.books.adopt_ports(self.ports.iter().copied())?;
-            }
-            if self.services.has_port_rules() && self.books.processes.get(process) != SERVICE_IGNORED {
-                // A rule may name it now that did not before.
-                self.books.processes.set(process, SERVICE_UNKNOWN);
-            }
-        } else {
-            self.events.process += 1;
-        }
-        self.service_of(process, &command, port).map(drop)
-    }
-
-    /// The service of a process, which is named if it has none yet.
-    fn service_of(&mut self, process: u32, command: &[u8], port: u16) -> Result<u16> {
-        let service = service::handler(self.books.processes.get(process));
-        if self.is_known(service) || service == SERVICE_IGNORED {
-            return Ok(service);
-        }
-        let command = command.split(|byte| *byte == 0).next().unwrap_or_default();
-        let service = self.identify(process, &String::from_utf8_lossy(command), port)?;
-        self.books.processes.set(process, service);
-        self.adopt_workers(process, service);
-        Ok(service)
-    }
-
-    fn identify(&mut self, process: u32, command: &str, port: u16) -> Result<u16> {
-        let service = self.services.identify(process, command, port);
-        self.settle()?;
-        Ok(service)
-    }
-
-    /// Workers that a process has forked before it was named are of its service, too. Those that it forks from now on are from the start.
-    fn adopt_workers(&self, process: u32, service: u16) {
-        for child in children(process) {
-            let is_named = self.is_known(service::handler(self.books.processes.get(child)));
-            if !is_named && self.books.processes.get(child) != SERVICE_IGNORED && run_the_same(process, child) {
-                self.books.processes.set(child, service);
-                self.adopt_workers(child, service);
-            }
-        }
-    }
-
     fn see(&mut self, event: &PathEvent) -> Result<()> {
         let PathEvent {
             kind: _,
@@ -454,7 +400,7 @@ impl Ledger {
         let service = if self.is_known(*service) {
             *service
         } else {
-            self.service_of(*process, b"unknown", 0)?
+            self.service_of(*process, 0)?
         };
         let length = *length as usize;
         let path = &path[..length.min(PATH)];
@@ -483,7 +429,7 @@ impl Ledger {
         self.events.request += 1;
         let is_rest = is_rest != 0;
         if !self.is_known(key.service) {
-            key.service = self.service_of(process, b"unknown", key.port)?;
+            key.service = self.service_of(process, key.port)?;
         }
         if key.service == SERVICE_IGNORED {
             return Ok(());

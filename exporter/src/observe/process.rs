@@ -119,6 +119,13 @@ impl ProcessInfo {
         Ok(read_stat(&Path::new("/proc").join(pid.to_string()), pid)?.start_ticks)
     }
 
+    /// Whether this is still what runs under its id: it has neither ended nor become another program.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        let exe = std::fs::read_link(format!("/proc/{}/exe", self.pid)).ok();
+        exe == self.exe && Self::read_start(self.pid).is_ok_and(|start| start == self.start_ticks)
+    }
+
     /// Builds a process from what is always known of it.
     #[must_use]
     pub fn from_parts(pid: u32, comm: &str, argv: Vec<String>) -> Self {
@@ -167,6 +174,12 @@ pub fn children(pid: u32) -> Vec<u32> {
                 .collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// A time since boot as `/proc/<pid>/stat` has it, in clock ticks.
+#[must_use]
+pub fn ticks(nanoseconds: u64) -> u64 {
+    nanoseconds / (1_000_000_000 / rustix::param::clock_ticks_per_second())
 }
 
 /// Whether two processes run the same executable, as far as that can be read.

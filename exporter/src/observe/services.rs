@@ -126,7 +126,9 @@ impl Services {
 
     /// A process listens on a TCP port.
     pub fn add_port(&mut self, process: u32, port: u16) {
-        let start = ProcessInfo::read(process).map_or(0, |info| info.start_ticks);
+        let Ok(start) = ProcessInfo::read_start(process) else {
+            return;
+        };
         if self.ports.len() >= MAX_LISTENING && !self.ports.contains_key(&process) {
             self.forget_gone();
         }
@@ -146,7 +148,7 @@ impl Services {
     pub fn forget_gone(&mut self) {
         let remembered = &mut self.remembered;
         self.ports.retain(|process, (start, _)| {
-            let is_there = ProcessInfo::read_start(*process).is_ok_and(|now| now == *start && *start != 0);
+            let is_there = ProcessInfo::read_start(*process).is_ok_and(|now| now == *start);
             if !is_there {
                 remembered.forget(*process, *start);
             }
@@ -167,11 +169,9 @@ impl Services {
         known.map(|(_, ports)| ports.clone()).unwrap_or_default()
     }
 
-    /// Finds the service of a process. `command` is its name in case that it is gone already. What became of numbers on the way
-    /// is for [`Self::take_changes`].
-    pub fn identify(&mut self, process: u32, command: &str, port: u16) -> u16 {
-        let info = ProcessInfo::read(process).unwrap_or_else(|_| ProcessInfo::from_parts(process, command, Vec::new()));
-        let described = self.describe(&info, port);
+    /// Finds the service of a process. What became of numbers on the way is for [`Self::take_changes`].
+    pub fn identify(&mut self, info: &ProcessInfo, port: u16) -> u16 {
+        let described = self.describe(info, port);
         self.number(described)
     }
 

@@ -6,16 +6,12 @@ use std::{
 };
 
 use anyhow::Result;
-use vigie_ebpf::{
-    service::CHILD,
-    types::{NATIVES, SERVICE_UNKNOWN, SeriesKey, SeriesValue},
-};
+use vigie_ebpf::types::{NATIVES, SERVICE_UNKNOWN, SeriesKey, SeriesValue};
 
 use super::{Ledger, Totals, add};
 use crate::{
     kernel::books::route_key,
     observe::{
-        process::{children, share_cgroups},
         services::{Change, Kill, same_slot},
         traced::monotonic,
         usage::living,
@@ -224,15 +220,5 @@ impl Ledger {
     /// How long those that have ended are kept from now on.
     pub fn set_retention(&mut self, retention: Duration) {
         self.services.set_retention(retention);
-    }
-
-    /// A service has answered for the first time: what its processes have started before belongs to it, too.
-    pub(super) fn adopt_children(&self, process: u32, service: u16) {
-        for child in children(process) {
-            if self.books.processes.get(child) == SERVICE_UNKNOWN && share_cgroups(process, child) {
-                self.books.processes.set(child, service | CHILD);
-                self.adopt_children(child, service);
-            }
-        }
     }
 }

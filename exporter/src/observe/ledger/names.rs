@@ -17,7 +17,7 @@ impl Ledger {
         let service = if self.is_known(key.service) {
             key.service
         } else {
-            self.service_of(event.process, b"unknown", key.port).ok()?
+            self.service_of(event.process, key.port).ok()?
         };
         if service == SERVICE_IGNORED {
             return None;

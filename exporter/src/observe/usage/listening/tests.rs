@@ -1,7 +1,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::*;
-use crate::config::RETENTION;
+use crate::{config::RETENTION, observe::process::ProcessInfo};
 
 /// This process as a service that has answered on some ports.
 struct Host {
@@ -17,7 +17,7 @@ impl Host {
     fn new() -> Self {
         let own = std::process::id();
         let mut services = Services::new(Vec::new(), RETENTION, false);
-        let number = services.identify(own, "test", 0);
+        let number = services.identify(&ProcessInfo::read(own).unwrap(), 0);
         Self {
             services,
             processes: Processes::start(),
