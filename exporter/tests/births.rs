@@ -67,10 +67,11 @@ fn grows_from_0(prometheus: &Prometheus, series: &str, expected: usize) {
     assert!(values.is_sorted(), "{version}: {series} goes down: {values:?}");
     let change = format!("sum(max_over_time({series}[10m]) - min_over_time({series}[10m]))");
     assert_eq!(prometheus.value(&change).unwrap(), expected, "{version}: {series}");
-    // At the edges it counts a little too much.
+    // At each edge it adds what would have come within up to 1.1 of the samples' mean distance; there are two samples at least.
+    // Source: `extrapolatedRate` in `promql/functions.go` of prometheus/prometheus.
     let increase = prometheus.value(&format!("sum(increase({series}[10m]))")).unwrap();
     assert!(
-        (expected..expected * 2.0).contains(&increase),
+        (expected..=expected * 3.2).contains(&increase),
         "{version}: {series} has increased by {increase}"
     );
 }
