@@ -167,6 +167,7 @@ fn group(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn numbers_are_grouped() {
@@ -180,6 +181,7 @@ mod tests {
             cpu: Duration::from_micros(1500),
             wall: Duration::from_micros(2500),
             body: 50_000,
+            services: BTreeMap::new(),
             process: 20 << 20,
             maps: 10 << 20,
         };
@@ -189,7 +191,7 @@ mod tests {
             shapes: 5,
             store: (7000, 7000),
             small: (2000, 2000),
-            begin: footprint,
+            begin: footprint.clone(),
             end: Footprint {
                 body: 55_000,
                 ..footprint

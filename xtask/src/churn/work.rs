@@ -344,7 +344,6 @@ impl Dead {
             "churn-worker",
             "churn-exec",
             VICTIM,
-            OWN,
         ];
         let is_dead_service = names.iter().any(|name| service.contains(name)) || service == "other";
         let is_dead_port = || {
