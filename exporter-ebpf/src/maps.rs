@@ -13,8 +13,9 @@ use vigie_ebpf::{
     timeline::Timeline,
     traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
     types::{
-        BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, LOST, Lost, NATIVES, PROCESS_BLOCK, Parsed, Pieces,
-        ProcessSums, SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
+        self, Asked, BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, LOST, Lost, NATIVES, PROCESS_BLOCK,
+        Parsed, Pieces, ProcessSums, SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS, ThreadBooks,
+        VectorPlace, Waits,
     },
 };
 
@@ -40,9 +41,25 @@ pub static PROCESSES: Array<[u16; PROCESS_BLOCK], 131_072, BPF_F_MMAPABLE> = Arr
 #[btf_map]
 pub static PORTS: Array<[u64; 1024], 1> = Array::new();
 
-/// Whether a service has as many routes as it may have (1), by service number.
+/// What there is to know of a service's routes, by service number: bits of [`vigie_ebpf::types::route_mode`].
 #[btf_map]
-pub static FULL: Array<u32, SERVICES> = Array::new();
+pub static ROUTE_MODES: Array<u32, SERVICES> = Array::new();
+
+/// The epoch of what [`CACHE`] remembers. User space begins another when a shape gets another route.
+#[btf_map]
+pub static ROUTE_EPOCH: Array<u32, 1> = Array::new();
+
+/// The levels that have collapsed, by the hash of what is above them.
+#[btf_map]
+pub static COLLAPSED: HashMap<ShapeKey, u32, { types::COLLAPSED_LEVELS }, BPF_F_NO_PREALLOC> = HashMap::new();
+
+/// How often shapes below a collapsed level were asked for lately, by their hashes.
+#[btf_map]
+pub static ASKED: Array<Asked, { types::ASKED_SHAPES }> = Array::new();
+
+/// How many new paths of a service were shown to user space, and when, see [`vigie_ebpf::types::PATH_EVENTS`].
+#[btf_map]
+pub static SHOWN_PATHS: Array<u64, SERVICES> = Array::new();
 
 /// The bounds of the latency histogram, in nanoseconds.
 #[btf_map]

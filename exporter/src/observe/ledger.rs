@@ -6,10 +6,12 @@
 mod by_labels;
 mod exemplars;
 mod names;
+mod tending;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     rc::Rc,
+    time::Instant,
 };
 
 use anyhow::{Result, ensure};
@@ -32,7 +34,7 @@ pub use self::{by_labels::ByLabels, exemplars::Example};
 use super::{
     listeners::listeners,
     process::{children, run_the_same},
-    routes::{Lesson, Routes},
+    routes::Routes,
     services::Services,
     traced::WallClock,
     usage::{Usage, UsageSnapshot},
@@ -148,6 +150,8 @@ pub struct Ledger {
     usage: Usage,
     /// What tells when exemplars were.
     clock: WallClock,
+    /// When room was last made for routes.
+    tended: Instant,
 }
 
 /// A series, as far as it was counted here.
@@ -264,6 +268,7 @@ impl Ledger {
             cpus,
             usage,
             clock: WallClock::now(),
+            tended: Instant::now(),
         })
     }
 
@@ -275,6 +280,9 @@ impl Ledger {
             if let Err(failure) = event.and_then(|event| self.handle(event)) {
                 error!("cannot handle an event: {failure:#}");
             }
+        }
+        if let Err(failure) = self.make_room() {
+            error!("cannot make room for routes: {failure:#}");
         }
     }
 
@@ -358,7 +366,7 @@ impl Ledger {
             shape,
             length,
             service,
-            reserved: _,
+            is_busy,
             path,
         } = event;
         self.events.path += 1;
@@ -369,17 +377,17 @@ impl Ledger {
         };
         let length = *length as usize;
         let path = &path[..length.min(PATH)];
-        match self
-            .routes
-            .seen(service, *shape, path, length > PATH, self.services.templates(service))
-        {
+        match self.routes.seen(
+            service,
+            *shape,
+            path,
+            length > PATH,
+            *is_busy != 0,
+            self.services.templates(service),
+        ) {
             Some(lesson) => self.teach(lesson),
             None => Ok(()),
         }
-    }
-
-    fn teach(&mut self, Lesson { service, shape, route }: Lesson) -> Result<()> {
-        self.books.teach(service, shape, route)
     }
 
     fn count(&mut self, event: RequestEvent) -> Result<()> {
@@ -399,7 +407,7 @@ impl Ledger {
             return Ok(());
         }
         let mut lesson = None;
-        if key.route == ROUTE_UNKNOWN {
+        if key.route == ROUTE_UNKNOWN || self.routes.is_stale(key.route) {
             (key.route, lesson) = self.routes.answered(key.service, shape, key.status);
         }
         self.routes.note(key.route, key.status);
@@ -428,13 +436,7 @@ impl Ledger {
         if let Some(lesson) = lesson {
             self.teach(lesson)?;
         }
-        for service in self.routes.take_full() {
-            // With templates, a path past the cap may still be one of theirs: user space has to look at each.
-            if self.services.templates(service).is_empty() {
-                self.books.close_routes(service)?;
-            }
-        }
-        Ok(())
+        self.teach_routes()
     }
 
     /// Everything as it is now; native histograms and exemplars only if asked for.
@@ -457,6 +459,7 @@ impl Ledger {
                 add(sum, value);
             }
         })?;
+        self.tend_routes(&values)?;
         for (key, counted) in &self.counted {
             let mut value = values.get(key).copied().unwrap_or_default();
             if key.status != STATUS_ABORTED {

@@ -1,12 +1,9 @@
 //! The names of a single request's series.
 
-use vigie_ebpf::types::{ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, SERVICE_IGNORED};
+use vigie_ebpf::types::{ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, SERVICE_IGNORED, tells_of_path};
 
 use super::Ledger;
-use crate::observe::{
-    routes::{Routes, is_found},
-    services::Services,
-};
+use crate::observe::{routes::Routes, services::Services};
 use vigie_ebpf::traced::TraceEvent;
 
 impl Ledger {
@@ -25,7 +22,11 @@ impl Ledger {
         let route = if key.route == ROUTE_UNKNOWN {
             // As `Routes::answered` would have it.
             let known = self.routes.known(service, event.shape);
-            known.unwrap_or(if is_found(key.status) { ROUTE_OTHER } else { ROUTE_NONE })
+            known.unwrap_or(if tells_of_path(key.status) {
+                ROUTE_OTHER
+            } else {
+                ROUTE_NONE
+            })
         } else {
             key.route
         };
