@@ -139,6 +139,40 @@ pub fn unbranched(value: u64) -> u64 {
     value
 }
 
+/// A constant that is loaded where it stands. In a loop, the compiler would load it before, and keep it on the stack: there are few
+/// registers, and the stack is small.
+#[inline(always)]
+pub fn here(constant: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut constant = constant;
+        // SAFETY: one instruction that moves a register to itself; see above for why there is one. It is not pure, so that it stays
+        // in its place.
+        unsafe {
+            core::arch::asm!("{0} = {0}", inout(reg) constant, options(nomem, nostack, preserves_flags));
+        }
+        constant
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    constant
+}
+
+/// The same for a pointer: what is computed from it is computed where it stands.
+#[inline(always)]
+pub fn here_pointer<T>(pointer: *mut T) -> *mut T {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut pointer = pointer;
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!("{0} = {0}", inout(reg) pointer, options(nomem, nostack, preserves_flags));
+        }
+        pointer
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    pointer
+}
+
 /// A word with the high bit set in every byte that is zero in `word`, exactly.
 #[inline(always)]
 pub fn zero_bytes(word: u64) -> u64 {

@@ -8,7 +8,7 @@
 //! - [`types`]: what travels between the kernel and user space; [`service`]: numbers of services.
 //! - [`request`]: from bytes to a request line; [`response`]: from bytes to a status; [`head`]: from the fields of either
 //!   to where the body ends; [`chunked`]: where a chunked body ends.
-//! - [`path`]: from a path to its shape, in which identifiers are collapsed.
+//! - [`path`]: from a path to its shape, in which identifiers are collapsed, with [`segment`]: what an identifier is.
 //! - [`phases`]: where the duration of a request went; [`attribution`]: how that is found, with [`timeline`]: how long a thread waited
 //!   for a CPU, and [`clock`]: when it got one.
 //! - [`trouble`]: what goes wrong on the way to a client.
@@ -33,6 +33,7 @@ pub mod path;
 pub mod phases;
 pub mod request;
 pub mod response;
+pub mod segment;
 pub mod service;
 pub mod step;
 pub mod timeline;

@@ -23,6 +23,8 @@ mod receive;
 #[cfg(target_arch = "bpf")]
 mod report;
 #[cfg(target_arch = "bpf")]
+mod routes;
+#[cfg(target_arch = "bpf")]
 mod schedule;
 #[cfg(target_arch = "bpf")]
 mod send;

@@ -14,9 +14,9 @@ use vigie_ebpf::{
     timeline::Timeline,
     traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
     types::{
-        BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, Killed, LOST, Lost, NATIVES, PROCESS_BLOCK, Parsed,
-        Pieces, ProcessSums, SERVICE_UNKNOWN, SERVICES, SchedValue, SeriesKey, SeriesValue, ShapeKey, THREADS,
-        ThreadBooks, VectorPlace, Waits,
+        self, Asked, BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, Killed, LOST, Lost, NATIVES,
+        PROCESS_BLOCK, Parsed, Pieces, ProcessSums, SERVICE_UNKNOWN, SERVICES, SchedValue, SeriesKey, SeriesValue,
+        ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
     },
 };
 
@@ -73,9 +73,25 @@ pub fn is_full(number: u16) -> bool {
         .is_some_and(|owner| *owner & service::FULL != 0)
 }
 
-/// Whether a service has as many routes as it may have (1), by slot.
+/// What there is to know of a service's routes, by slot: bits of [`vigie_ebpf::types::route_mode`].
 #[btf_map]
-pub static FULL: Array<u32, SERVICES> = Array::new();
+pub static ROUTE_MODES: Array<u32, SERVICES> = Array::new();
+
+/// The epoch of what [`CACHE`] remembers. User space begins another when a shape gets another route.
+#[btf_map]
+pub static ROUTE_EPOCH: Array<u32, 1> = Array::new();
+
+/// The levels that have collapsed, by the hash of what is above them.
+#[btf_map]
+pub static COLLAPSED: HashMap<ShapeKey, u32, { types::COLLAPSED_LEVELS }, BPF_F_NO_PREALLOC> = HashMap::new();
+
+/// How often shapes below a collapsed level were asked for lately, by their hashes.
+#[btf_map]
+pub static ASKED: Array<Asked, { types::ASKED_SHAPES }> = Array::new();
+
+/// How many new paths of a service were shown to user space, and when, see [`vigie_ebpf::types::PATH_EVENTS`].
+#[btf_map]
+pub static SHOWN_PATHS: Array<u64, SERVICES> = Array::new();
 
 /// The bounds of the latency histogram, in nanoseconds.
 #[btf_map]

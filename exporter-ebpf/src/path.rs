@@ -3,81 +3,26 @@
 //! `/api/produits/17` and `/api/produits/42` are the same route. Which segments of a path are identifiers cannot be
 //! known from outside; a rule on their form is right for nearly every API, and a template in the config overrides it.
 //! The rule must be the same in the kernel, which only computes a hash of the shape, and in user space, which writes
-//! the template down: both call [`Segment::is_id`].
+//! the template down: both ask a [`Segment`].
 
-use crate::bytes::{at_least, equal, finish, mix, unbranched};
+use crate::{
+    bytes::{finish, here, here_pointer, mix},
+    segment::Segment,
+};
 
 /// What replaces a segment that is an identifier.
 pub const ID: &str = "{id}";
+/// What replaces a segment of a level that has collapsed.
+pub const ANY: &str = "{…}";
 
 /// What an identifier hashes to.
 const ID_HASH: u64 = 0x7b69_647d_7b69_647d;
+/// What a segment of a level that has collapsed hashes to.
+const ANY_HASH: u64 = 0x7be2_80a6_7d7b_e280;
 
-/// What one byte adds to the counts of a [`Segment`], by the class of the byte.
-///
-/// A table and not comparisons: the verifier would follow each outcome of each comparison, for each byte, and all the
-/// counts that come of them. What is read from a table is just a number to it.
-static COUNTS: [u64; 256] = {
-    let mut counts = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        counts[byte] = match byte as u8 {
-            b'0'..=b'9' => 1,
-            b'a'..=b'f' | b'A'..=b'F' => 1 << 16,
-            b'-' => 1 << 32,
-            _ => 1 << 48,
-        };
-        byte += 1;
-    }
-    counts
-};
-
-/// What the rule needs to know of one path segment: how many of its bytes are digits, letters a to f, dashes, and any
-/// other; 16 bits each, from the lowest.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Segment {
-    counts: u64,
-}
-
-// === impl Segment ===
-
-impl Segment {
-    /// Adds the next byte of the segment, which is not a `/`.
-    #[inline(always)]
-    pub fn push(&mut self, byte: u8) {
-        // SAFETY: a byte is a place of the table. A volatile read, so that no constant of the table is known.
-        let count = unsafe { COUNTS.as_ptr().add(byte as usize).read_volatile() };
-        self.counts = self.counts.wrapping_add(count);
-    }
-
-    /// Whether a segment of this form is taken for an identifier:
-    ///
-    /// - a number: only digits;
-    /// - a hexadecimal string: at least 8 digits or letters a to f, at least one of each;
-    /// - a UUID: 36 hexadecimal digits and dashes;
-    /// - a long token: at least 20 characters with at least 2 digits among them, or at least 48 characters.
-    #[inline(always)]
-    pub fn is_id(&self) -> bool {
-        self.id_bit() != 0
-    }
-
-    /// 1 if this is an identifier, else 0. Every branch here would multiply with the length of the path in the verifier.
-    #[inline(always)]
-    fn id_bit(&self) -> u64 {
-        let digits = self.counts & 0xffff;
-        let letters = (self.counts >> 16) & 0xffff;
-        let dashes = (self.counts >> 32) & 0xffff;
-        let others = self.counts >> 48;
-        let length = digits + letters + dashes + others;
-        let has_digit = at_least(digits, 1);
-        let number = has_digit & equal(digits, length);
-        let hex = has_digit & at_least(length, 8) & equal(digits + letters, length);
-        let uuid = equal(length, 36) & equal(others, 0) & at_least(dashes, 1);
-        let token = (at_least(length, 20) & at_least(digits, 2)) | at_least(length, 48);
-        unbranched(number | hex | uuid | token)
-    }
-}
+/// How many segments a path may have so that its levels can collapse, the empty one before the first `/` included: a power of
+/// two.
+pub const SEGMENTS: usize = 16;
 
 /// The shape of a path while it is read, byte by byte.
 #[repr(C)]
@@ -86,46 +31,142 @@ pub struct Shape {
     hash: u64,
     segment_hash: u64,
     segment: Segment,
+    /// How many segments are complete.
+    count: u64,
+    /// Their hashes: those of the first [`SEGMENTS`].
+    segments: [u64; SEGMENTS],
 }
 
 // === impl Shape ===
 
 impl Shape {
+    /// Forgets what was read.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        // What is in `segments` is overwritten before it is read.
+        self.hash = 0;
+        self.segment_hash = 0;
+        self.segment = Segment::default();
+        self.count = 0;
+    }
+
     /// Adds the next byte of the path.
     #[inline(always)]
     pub fn push(&mut self, byte: u8) {
         if byte == b'/' {
-            self.close();
+            let segment = self.last();
+            self.hash = mix(self.hash, segment);
+            self.keep(segment);
+            self.count = self.count.wrapping_add(1);
+            self.segment_hash = 0;
+            self.segment = Segment::default();
         } else {
             self.segment.push(byte);
             // FNV-1a: one multiplication for each byte.
-            self.segment_hash = (self.segment_hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3);
+            self.segment_hash = (self.segment_hash ^ byte as u64).wrapping_mul(here(0x0000_0100_0000_01b3));
         }
     }
 
+    /// The hash of the segment that is being read.
     #[inline(always)]
-    fn close(&mut self) {
+    fn last(&self) -> u64 {
         // A product rather than a selection of the constant: the verifier of 6.18 follows both outcomes of that.
         let id = self.segment.id_bit();
-        let segment = (self.segment_hash & id.wrapping_sub(1)) | ID_HASH.wrapping_mul(id);
-        self.hash = mix(self.hash, segment);
-        self.segment_hash = 0;
-        self.segment = Segment::default();
+        (self.segment_hash & id.wrapping_sub(1)) | here(ID_HASH).wrapping_mul(id)
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, segment: u64) {
+        let place = self.count as usize & (SEGMENTS - 1);
+        // SAFETY: the mask keeps the place in the array.
+        unsafe {
+            (&raw mut (*here_pointer(self)).segments)
+                .cast::<u64>()
+                .add(place)
+                .write(segment)
+        };
     }
 
     /// The hash of the whole shape; never 0.
     #[inline(always)]
-    pub fn finish(mut self) -> u64 {
-        self.close();
-        finish(self.hash) | 1
+    pub fn finish(&self) -> u64 {
+        finish(mix(self.hash, self.last())) | 1
     }
+
+    /// The same; and its segments are complete, for [`Shape::collapse`].
+    #[inline(always)]
+    pub fn close(&mut self) -> u64 {
+        let last = self.last();
+        self.keep(last);
+        finish(mix(self.hash, last)) | 1
+    }
+
+    /// The hash of the whole shape with each level collapsed that has: `is_collapsed` is asked with the hash of what is above a
+    /// level. Never 0. Identifiers and empty segments stay. [`Shape::close`] comes before.
+    ///
+    /// The shape of a path with more than [`SEGMENTS`] segments stays as it is.
+    #[inline(always)]
+    pub fn collapse(&self, mut is_collapsed: impl FnMut(u64) -> bool) -> u64 {
+        let count = self.count;
+        if count >= SEGMENTS as u64 {
+            return finish(mix(self.hash, self.kept(count as usize))) | 1;
+        }
+        let mut hash = 0;
+        let mut i = 0;
+        while i < SEGMENTS {
+            if i as u64 > count {
+                break;
+            }
+            let mut segment = self.kept(i);
+            if is_word(segment) && is_collapsed(hash) {
+                segment = ANY_HASH;
+            }
+            hash = mix(hash, segment);
+            i += 1;
+        }
+        finish(hash) | 1
+    }
+
+    #[inline(always)]
+    fn kept(&self, place: usize) -> u64 {
+        // SAFETY: the mask keeps the place in the array.
+        unsafe { self.segments.as_ptr().add(place & (SEGMENTS - 1)).read_volatile() }
+    }
+
+    /// The hashes of the segments, or none if they are too many for the levels to collapse.
+    pub fn segments(&mut self) -> &[u64] {
+        self.close();
+        let count = self.count as usize + 1;
+        if count > SEGMENTS { &[] } else { &self.segments[..count] }
+    }
+}
+
+/// Whether a segment with this hash is a name: not empty, and no identifier.
+#[inline(always)]
+pub fn is_word(segment: u64) -> bool {
+    segment != 0 && segment != ID_HASH && segment != ANY_HASH
+}
+
+/// The hash of what is above a level: of the hash above the level before, and of the segment there.
+pub fn below(above: u64, segment: u64, is_collapsed: bool) -> u64 {
+    mix(above, if is_collapsed { ANY_HASH } else { segment })
+}
+
+/// The hash of a shape, of what is above the level behind its last segment. Never 0.
+pub fn whole(above: u64) -> u64 {
+    finish(above) | 1
 }
 
 /// The hash of the shape of a whole path.
 pub fn shape(path: &[u8]) -> u64 {
+    read(path).finish()
+}
+
+/// The shape of a whole path.
+pub fn read(path: &[u8]) -> Shape {
     let mut shape = Shape::default();
     path.iter().for_each(|byte| shape.push(*byte));
-    shape.finish()
+    shape
 }
 
 #[cfg(test)]
@@ -133,54 +174,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn is_id(segment: &str) -> bool {
-        let mut state = Segment::default();
-        segment.bytes().for_each(|byte| state.push(byte));
-        state.is_id()
-    }
-
-    #[test]
-    fn identifiers_are_told_from_names() {
-        for id in [
-            "0",
-            "17",
-            "000123",
-            "deadbeef1",
-            "507f1f77bcf86cd799439011",
-            "123e4567-e89b-12d3-a456-426614174000",
-            "ffffffff-ffff-4fff-afff-ffffffffffff",
-            "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-            "V1StGXR8_Z5jdHi6B-myT",
-            "da39a3ee5e6b4b0d3255bfef95601890afd80709",
-            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9",
-        ] {
-            assert!(is_id(id), "{id}");
-        }
-        for name in [
-            "",
-            "api",
-            "v1",
-            "v2beta1",
-            "produits",
-            "facade",
-            "defaced",
-            "deadbeef",
-            "rapport",
-            "oauth2",
-            "2fa",
-            "index.html",
-            "get-customer-order-history",
-            "a-b",
-            "-",
-            "--",
-            "1.0",
-            "style.css",
-            "{id}",
-        ] {
-            assert!(!is_id(name), "{name}");
-        }
-    }
 
     #[test]
     fn shapes_differ_where_names_do() {
@@ -208,6 +201,51 @@ mod tests {
         #[test]
         fn a_name_is_never_an_id(name in "[g-z_.]{1,19}", id: u32) {
             prop_assert_ne!(shape(format!("/x/{name}").as_bytes()), shape(format!("/x/{id}").as_bytes()));
+        }
+    }
+    fn closed(path: &str) -> Shape {
+        let mut shape = read(path.as_bytes());
+        assert_eq!(shape.close(), shape.finish());
+        shape
+    }
+
+    #[test]
+    fn levels_collapse() {
+        let above = |path: &str| {
+            // What is above the level of the last segment, as the kernel computes it.
+            let mut asked = Vec::new();
+            closed(path).collapse(|hash| {
+                asked.push(hash);
+                false
+            });
+            *asked.last().unwrap()
+        };
+        let users = above("/u/alice");
+        let collapse = |path: &str, levels: &[u64]| closed(path).collapse(|hash| levels.contains(&hash));
+        assert_eq!(users, above("/u/bob"));
+        assert_ne!(users, above("/v/bob"));
+        assert_ne!(shape(b"/u/alice"), shape(b"/u/bob"));
+        assert_eq!(collapse("/u/alice", &[users]), collapse("/u/bob", &[users]));
+        assert_eq!(
+            collapse("/u/alice/orders/1", &[users]),
+            collapse("/u/bob/orders/2", &[users])
+        );
+        assert_ne!(
+            collapse("/u/alice/orders", &[users]),
+            collapse("/u/bob/basket", &[users])
+        );
+        // What does not change: identifiers, the level itself, other levels.
+        for path in ["/u/17", "/u/", "/u", "/v/alice", "/"] {
+            assert_eq!(collapse(path, &[users]), shape(path.as_bytes()), "{path}");
+        }
+        let deep = format!("/u/alice{}", "/x".repeat(SEGMENTS));
+        assert_eq!(collapse(&deep, &[users]), shape(deep.as_bytes()));
+    }
+
+    proptest! {
+        #[test]
+        fn without_collapsed_levels_nothing_changes(path in "[a-c0-3/]{0,40}") {
+            prop_assert_eq!(closed(&path).collapse(|_| false), shape(path.as_bytes()));
         }
     }
 }

@@ -10,13 +10,12 @@ use vigie_ebpf::{
     bytes::{BUFFER, BYTEWISE, PIECE, WINDOW, word_at},
     chunked::Chunks,
     head::Framing,
-    path::Shape,
     request::PATH,
     service,
     step::Step,
     types::{
-        CachedPath, Connection, Lost, Parsed, Pieces, ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, Read, Request,
-        SERVICE_IGNORED, SERVICE_UNKNOWN, WAITING, event, reading, stage,
+        CachedPath, Connection, Lost, Parsed, Pieces, ROUTE_OTHER, ROUTE_UNKNOWN, Read, Request, SERVICE_IGNORED,
+        SERVICE_UNKNOWN, WAITING, event, reading, stage,
     },
 };
 
@@ -24,12 +23,13 @@ use crate::{
     exemplars,
     flight::take_off,
     kernel::{busy, connection_or_adopt, entry_of, first_read, forget_pieces, is_new, pieces, port},
-    maps::{CACHE, CACHED_PATHS, FULL, PARSED, buffer, exchanged, lost, slot},
+    maps::{CACHE, CACHED_PATHS, PARSED, ROUTE_EPOCH, buffer, exchanged, lost},
     parsers::{
         BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
         vigie_scan_lines, vigie_scan_request,
     },
-    report::{finish, is_known, meet, show_path, taught},
+    report::{finish, meet, show_path},
+    routes::{ASKED_FOR, ASKED_OFTEN, SHOW, vigie_close_shape, vigie_find_shape},
     thread::{self, measures_phases, vigie_note_read},
     trace,
     user_memory::{Message, forget_place},
@@ -271,23 +271,27 @@ extern "C" fn vigie_find_route(request: *mut Request) -> u64 {
 fn find_route(request: &mut Request, buffer: *const [u8; BUFFER], parsed: &mut Parsed) {
     let line = parsed.line;
     let hash = line.hash ^ (request.service as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let epoch = ROUTE_EPOCH.get(0).map_or(0, |epoch| *epoch);
     let cached = CACHE.get_ptr_mut(hash as u32 & (CACHED_PATHS as u32 - 1));
     if let Some(cached) = cached {
         // SAFETY: this CPU's entry, which only this program touches.
-        let CachedPath { hash: known, route, .. } = unsafe { *cached };
-        if known == hash && route != ROUTE_UNKNOWN {
-            request.route = route;
+        let known = unsafe { *cached };
+        if known.hash == hash && known.epoch == epoch && known.route != ROUTE_UNKNOWN {
+            request.route = known.route;
             return;
         }
     }
-    request.shape = shape(line.start as u64, line.end as u64, parsed);
+    read_shape(line.start as u64, line.end as u64, parsed);
     let length = (line.end - line.start) as u32;
-    if !find_shape(request) {
-        show_path(request, length, |path| {
+    request.shape = vigie_close_shape(&mut parsed.shape);
+    let found = vigie_find_shape(request, &parsed.shape);
+    if found & SHOW != 0 {
+        show_path(request, length, found & ASKED_OFTEN != 0, |path| {
             // SAFETY: a path starts in the first 16 bytes, and 16 + PATH is below BUFFER.
             unsafe { copy_path(path, buffer.cast::<u8>().add(line.start & 15)) };
         });
-    } else if request.route > ROUTE_OTHER
+    } else if found & ASKED_FOR == 0
+        && request.route > ROUTE_OTHER
         && let Some(cached) = cached
     {
         // SAFETY: as above.
@@ -295,16 +299,16 @@ fn find_route(request: &mut Request, buffer: *const [u8; BUFFER], parsed: &mut P
             *cached = CachedPath {
                 hash,
                 route: request.route,
-                reserved: 0,
+                epoch,
             };
         }
     }
 }
 
-/// The shape of the path from `start` to `end` of the received bytes: that of its first [`PATH`] bytes.
+/// Reads the shape of the path from `start` to `end` of the received bytes: that of its first [`PATH`] bytes.
 #[inline(always)]
-fn shape(start: u64, end: u64, parsed: &mut Parsed) -> u64 {
-    parsed.shape = Shape::default();
+fn read_shape(start: u64, end: u64, parsed: &mut Parsed) {
+    parsed.shape.clear();
     let mut at = start;
     let mut i = 0;
     while i < PATH / BYTEWISE && at < end {
@@ -312,31 +316,6 @@ fn shape(start: u64, end: u64, parsed: &mut Parsed) -> u64 {
         at += BYTEWISE as u64;
         i += 1;
     }
-    parsed.shape.finish()
-}
-
-/// Looks the shape of a request's path up. `false`: user space has to see the path.
-#[inline(always)]
-fn find_shape(request: &mut Request) -> bool {
-    if !is_known(request.service) {
-        return false;
-    }
-    let route = taught(request.shape, request.service);
-    if route == ROUTE_UNKNOWN {
-        let full = slot(request.service)
-            .and_then(|place| FULL.get(place))
-            .is_some_and(|full| *full != 0);
-        if !full {
-            return false;
-        }
-        request.route = ROUTE_OTHER;
-    } else if route == ROUTE_NONE {
-        // It has only answered 404 so far. If it now does not, user space must hear of it under its own shape.
-        request.route = ROUTE_UNKNOWN;
-    } else {
-        request.route = route;
-    }
-    true
 }
 
 /// # Safety
@@ -579,7 +558,7 @@ fn settle(connection: &mut Connection, is_current: bool) {
 #[inline(never)]
 pub extern "C" fn vigie_take_line(request: *mut Request, pieces: *mut Pieces, port: u32) -> u64 {
     // SAFETY: null, or a map's value or a part of one, as the verifier checks at each call.
-    let (Some(request), Some(pieces)) = (unsafe { request.as_mut() }, unsafe { pieces.as_ref() }) else {
+    let (Some(request), Some(pieces)) = (unsafe { request.as_mut() }, unsafe { pieces.as_mut() }) else {
         return 0;
     };
     request.bytes = pieces.bytes;
@@ -587,9 +566,10 @@ pub extern "C" fn vigie_take_line(request: *mut Request, pieces: *mut Pieces, po
     if !introduce(request, port as u16, pieces.line.method(), pieces.start) {
         return 0;
     }
-    request.shape = pieces.line.shape();
-    if !find_shape(request) {
-        show_path(request, pieces.line.path_length(), |path| {
+    request.shape = vigie_close_shape(pieces.line.whole_shape());
+    let found = vigie_find_shape(request, pieces.line.whole_shape());
+    if found & SHOW != 0 {
+        show_path(request, pieces.line.path_length(), found & ASKED_OFTEN != 0, |path| {
             // SAFETY: the source is PATH bytes long.
             unsafe { copy_path(path, pieces.line.path().as_ptr()) };
         });

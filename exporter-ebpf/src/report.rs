@@ -9,7 +9,7 @@ use vigie_ebpf::{
     types::{
         Connection, Finished, Lost, PHASE_BOUNDS, PHASE_BOUNDS_NS, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_OTHER,
         ROUTE_UNKNOWN, Request, RequestEvent, SERVICE_IGNORED, SERVICE_PENDING, STATUS_ABORTED, STREAM, SeriesKey,
-        SeriesValue, ShapeKey, bucket, event, stage,
+        SeriesValue, ShapeKey, bucket, event, route_mode, stage, tells_of_path,
     },
 };
 
@@ -17,11 +17,11 @@ use crate::{
     exemplars::vigie_note_exemplar,
     flight::land,
     kernel::{entry_of, process_start, set_service},
-    maps::{EVENTS, LATENCY_BOUNDS, NATIVE, SERIES, SHAPES, WAITS, add, is_full, lost, slot, unattributed},
+    maps::{
+        EVENTS, LATENCY_BOUNDS, NATIVE, ROUTE_MODES, SERIES, SHAPES, WAITS, add, is_full, lost, slot, unattributed,
+    },
     trace,
 };
-
-const NOT_FOUND: u16 = 404;
 
 /// Whether a number is a service's.
 #[inline(always)]
@@ -126,10 +126,9 @@ fn series(connection: &Connection, status: u16) -> Option<SeriesKey> {
         return None;
     }
     if route == ROUTE_UNKNOWN && is_known(number) {
-        route = taught(request.shape, number);
+        route = known_route(request.shape, number);
     }
-    // Neither "not found" nor no answer at all says that there is something at this path.
-    let is_found = status != NOT_FOUND && status != STATUS_ABORTED;
+    let is_found = tells_of_path(status);
     if route == ROUTE_OTHER && !is_found {
         route = ROUTE_NONE;
     } else if route == ROUTE_NONE && is_found {
@@ -249,9 +248,26 @@ unsafe fn note_wait(buckets: *mut u64, wait: u64) {
     }
 }
 
+/// The route that user space taught for a shape. What was past the cap is unknown again once there is room.
+#[inline(always)]
+pub fn known_route(shape: u64, service: u16) -> u32 {
+    let route = taught(shape, service);
+    if route == ROUTE_OTHER && mode_of(service) & route_mode::CLOSED == 0 {
+        return ROUTE_UNKNOWN;
+    }
+    route
+}
+
+/// What there is to know of a service's routes.
+#[inline(always)]
+pub fn mode_of(service: u16) -> u32 {
+    let mode = slot(service).and_then(|place| ROUTE_MODES.get(place));
+    mode.map_or(0, |mode| *mode)
+}
+
 /// The route that user space taught for a shape.
 #[inline(always)]
-pub fn taught(shape: u64, service: u16) -> u32 {
+fn taught(shape: u64, service: u16) -> u32 {
     let key = ShapeKey {
         shape,
         service: service as u32,
@@ -304,9 +320,9 @@ pub fn meet(process: u32, port: u16, kind: u32) {
     }
 }
 
-/// Tells user space of a path whose shape it has not taught.
+/// Tells user space of a path whose shape it has not taught, or that is asked for often below a collapsed level.
 #[inline(always)]
-pub fn show_path(request: &Request, length: u32, copy: impl FnOnce(&mut [u8; 512])) {
+pub fn show_path(request: &Request, length: u32, is_busy: bool, copy: impl FnOnce(&mut [u8; 512])) {
     // If there is no room, the request itself will say so, or find its route taught by then.
     let Some(mut event) = EVENTS.reserve_untyped::<PathEvent>(0) else {
         return;
@@ -319,7 +335,7 @@ pub fn show_path(request: &Request, length: u32, copy: impl FnOnce(&mut [u8; 512
         (&raw mut (*place).shape).write(request.shape);
         (&raw mut (*place).length).write(length);
         (&raw mut (*place).service).write(request.service);
-        (&raw mut (*place).reserved).write(0);
+        (&raw mut (*place).is_busy).write(is_busy as u16);
         copy(&mut (*place).path);
     }
     event.submit(0);

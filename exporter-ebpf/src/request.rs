@@ -180,7 +180,7 @@ impl Reader {
         self.matched = 0;
         self.path_length = 0;
         self.method = Packed::default();
-        self.shape = Shape::default();
+        self.shape.clear();
     }
 
     /// Whether no byte of a request was read yet (empty lines do not count).
@@ -283,6 +283,12 @@ impl Reader {
     #[inline(always)]
     pub fn shape(&self) -> u64 {
         self.shape.finish()
+    }
+
+    /// The path's shape, after `Done`.
+    #[inline(always)]
+    pub fn whole_shape(&mut self) -> &mut Shape {
+        &mut self.shape
     }
 
     /// The kept bytes of the path.

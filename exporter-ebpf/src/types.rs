@@ -51,10 +51,74 @@ pub use crate::service::{IGNORED as SERVICE_IGNORED, PENDING as SERVICE_PENDING,
 
 /// The route of a request is not known yet.
 pub const ROUTE_UNKNOWN: u32 = 0;
-/// Paths that only ever answered 404.
+/// Paths whose answers said nothing about them, see [`tells_of_path`].
 pub const ROUTE_NONE: u32 = 1;
 /// Paths past the service's cap on routes.
 pub const ROUTE_OTHER: u32 = 2;
+
+/// What the kernel knows of a service's routes: bits.
+pub mod route_mode {
+    /// There are as many as there may be: what is not taught is [`super::ROUTE_OTHER`].
+    pub const CLOSED: u32 = 1;
+    /// There are levels that have collapsed.
+    pub const COLLAPSES: u32 = 2;
+    /// There are templates: user space has to look at each new path, also when there are as many routes as there may be.
+    pub const TEMPLATED: u32 = 4;
+    /// There have been so many paths that new ones are only shown as the budget of [`super::PATH_EVENTS`] allows.
+    pub const LIMITED: u32 = 8;
+}
+
+/// How many new paths of a service are shown to user space in 2^30 nanoseconds, once there have been many. Beyond, requests are
+/// counted as [`ROUTE_OTHER`].
+pub const PATH_EVENTS: u32 = 1000;
+
+/// How many requests a shape below a collapsed level must have in a period of 2^36 nanoseconds, a good minute, to be shown to user space.
+pub const BUSY: u32 = 16;
+/// How many bits of a time in nanoseconds are within that period.
+pub const BUSY_PERIOD_BITS: u32 = 36;
+
+/// How many levels can have collapsed on a host.
+pub const COLLAPSED_LEVELS: usize = 256;
+
+/// How many shapes below collapsed levels can be told apart: a power of two.
+pub const ASKED_SHAPES: usize = 4096;
+
+/// How often a shape below a collapsed level was asked for lately. It has its place until others have come there as often.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The hash of the shape, mixed with the service.
+    pub shape: u64,
+    /// In which period.
+    pub period: u32,
+    /// How often, less what came to the same place.
+    pub count: u32,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Counts a request of a shape, and says whether there were [`BUSY`] of it. Two CPUs may count at once, and one request less.
+    #[inline(always)]
+    pub fn count(&mut self, shape: u64, now: u64) -> bool {
+        let period = (now >> BUSY_PERIOD_BITS) as u32;
+        if self.period != period || self.count == 0 {
+            self.shape = shape;
+            self.period = period;
+            self.count = 0;
+        }
+        if self.shape != shape {
+            self.count -= 1;
+            return false;
+        }
+        self.count += 1;
+        if self.count < BUSY {
+            return false;
+        }
+        self.count = 0;
+        true
+    }
+}
 
 /// The number of the helper that stands for `bpf_preempt_disable()` until the programs are loaded. No kernel has so many.
 pub const PREEMPT_DISABLE: i32 = 0x7e57_0001;
@@ -63,6 +127,18 @@ pub const PREEMPT_ENABLE: i32 = 0x7e57_0002;
 
 /// The status of a request whose connection was closed before it was answered.
 pub const STATUS_ABORTED: u16 = 0;
+
+/// Whether an answer with this status says that there is something of its own at the path.
+///
+/// A server may answer any path with "bad request", "log in first", "not allowed" or "go to the login page", and a path that does not
+/// exist with "not found". No answer at all says nothing, either.
+#[inline(always)]
+pub fn tells_of_path(status: u16) -> bool {
+    match status {
+        STATUS_ABORTED | 300..=303 | 305..=308 | 400 | 401 | 403 | 404 | 405 | 407 | 429 | 501 => false,
+        _ => true,
+    }
+}
 
 /// The time series a request belongs to.
 #[repr(C)]
@@ -317,10 +393,12 @@ pub enum Lost {
     /// A response over a unix socket that ends with the connection, which nothing tells of: its duration is that up to the
     /// system call that sent its head.
     UnseenEnd = 6,
+    /// A new path that was not shown, because there were more than [`PATH_EVENTS`]: its request is counted as [`ROUTE_OTHER`].
+    OverBudget = 7,
 }
 
 /// How many reasons there are.
-pub const LOST: usize = 7;
+pub const LOST: usize = 8;
 
 /// What was known of the thread that read a request, when it had read its first bytes. All zero is nothing.
 #[repr(C)]
@@ -543,8 +621,8 @@ pub struct CachedPath {
     pub hash: u64,
     /// The route.
     pub route: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// In which epoch: user space begins another when a shape gets another route.
+    pub epoch: u32,
 }
 
 /// The key of what user space taught: a path's shape in a service.
@@ -603,8 +681,8 @@ pub struct PathEvent {
     pub length: u32,
     /// The service, or [`SERVICE_PENDING`].
     pub service: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// Whether its level has collapsed, and this shape is asked for often (1).
+    pub is_busy: u16,
     /// The path's first bytes.
     pub path: [u8; request::PATH],
 }
@@ -662,6 +740,22 @@ mod tests {
             [0, 0, 1, 1, 2, 2]
         );
         assert_eq!(bucket(&[1], 2), 1);
+    }
+
+    #[test]
+    fn a_busy_shape_is_found_among_many() {
+        let mut asked = Asked::default();
+        // Of each three requests that come to one place, two are of one shape.
+        let found: Vec<u64> = (0..3000u64)
+            .filter(|i| asked.count(if i % 3 == 0 { 1000 + i } else { 7 }, 5))
+            .collect();
+        assert!(found.len() > 50 && found.iter().all(|i| i % 3 != 0), "{found:?}");
+        // Many that come once are never busy, nor is what comes seldom.
+        let mut asked = Asked::default();
+        assert!((0..100_000u64).all(|i| !asked.count(i, 5)));
+        assert!((0..100u64).all(|i| !asked.count(7, i << BUSY_PERIOD_BITS)));
+        let mut asked = Asked::default();
+        assert_eq!((1..=32).filter(|_| asked.count(7, 5)).count(), 2);
     }
 
     #[test]
@@ -724,13 +818,15 @@ mod tests {
         let processes = 2 * 4_194_304;
         let followed = FOLLOWED * (size_of::<ProcessSums>() + size_of::<Timeline>());
         let books = THREADS * size_of::<ThreadBooks>();
-        // The ring buffer, the taught shapes, the waits of the routes, the exemplars; the last three with what a hash map needs itself.
+        // The shapes below collapsed levels and these levels, the ring buffer, the taught shapes, the waits of the routes, the exemplars:
+        // hash maps with what such a map needs itself.
         let exemplars = EXEMPLARS * (size_of::<ExemplarKey>() + size_of::<Exemplar>() + 64);
-        let rest = 1_048_576 + 16_384 * (16 + 8 + 64) + 1000 * (16 + size_of::<Waits>() + 64) + exemplars;
+        let asked = ASKED_SHAPES * size_of::<Asked>() + COLLAPSED_LEVELS * (16 + 8 + 64);
+        let rest = asked + 1_048_576 + 16_384 * (16 + 8 + 64) + 1000 * (16 + size_of::<Waits>() + 64) + exemplars;
         let native = NATIVES * size_of::<Native>();
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4768));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4928));
     }
 }

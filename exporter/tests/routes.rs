@@ -9,9 +9,13 @@
 mod common;
 
 use common::{
-    OK, answer_all, connect, counts, lost, read_head, read_request, server, settled, settled_scrape, vigie_alone,
+    OK, Watch, answer_all, connect, counts, lost, read_head, read_request, server, settled, settled_scrape, vigie_alone,
 };
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 use testkit::{Request, Shot, TempDir, closed_loop, nginx};
 
 #[test]
@@ -36,7 +40,7 @@ fn a_million_ids_are_one_route() {
 }
 
 /// Requests every path once, each on its own connection, and waits for the answer.
-fn request_all(address: std::net::SocketAddr, paths: impl IntoIterator<Item = String>) {
+fn request_all(address: SocketAddr, paths: impl IntoIterator<Item = String>) {
     for path in paths {
         let mut stream = connect(address);
         stream
@@ -55,23 +59,149 @@ fn name(number: u32) -> String {
         .collect()
 }
 
+/// A Vigie with this config.
+fn vigie_with(config: &str) -> (TempDir, Watch) {
+    let directory = TempDir::new().unwrap();
+    let file = directory.write("vigie.yml", config.as_bytes()).unwrap();
+    let vigie = vigie_alone(&["--config.file", file.to_str().unwrap()]);
+    (directory, vigie)
+}
+
 #[test]
 fn past_the_cap_is_other() {
     let address = server(answer_all);
-    let vigie = vigie_alone(&[]);
-    request_all(address, (0..300).map(|i| format!("/{}", name(i))));
-    request_all(address, (0..300).map(|i| format!("/{}", name(i))));
+    let (_directory, vigie) = vigie_with("max_routes: 10\n");
+    request_all(address, (0..30).map(|i| format!("/{}", name(i))));
+    request_all(address, (0..30).map(|i| format!("/{}", name(i))));
     let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
-    let seen = settled_scrape(&vigie, |scrape| total(scrape) == 600).requests(address.port());
-    // Which 200 of them are first is the server threads' business, near the end.
+    let seen = settled_scrape(&vigie, |scrape| total(scrape) == 60).requests(address.port());
+    // Which 10 of them are first is the server threads' business, near the end.
     let other = seen.get(&("other".to_owned(), "GET".to_owned(), 200)).copied();
-    assert_eq!((seen.len(), seen.values().sum(), other), (201, 600, Some(200)));
+    assert_eq!((seen.len(), seen.values().sum(), other), (11, 60, Some(40)));
     assert!(
         seen.iter()
             .all(|((handler, _, _), count)| handler == "other" || *count == 2),
         "{seen:?}"
     );
     assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
+/// Answers every request with the status that its query names, `/a?404`, else with 200; `?201-put` is 201 if the method is PUT, else 404.
+fn answer_as_asked(mut stream: TcpStream) {
+    while let Some(request) = read_request(&mut stream) {
+        let request = String::from_utf8(request).unwrap();
+        let target = request.split(' ').nth(1).unwrap();
+        let status = match target.split_once('?') {
+            Some((_, "201-put")) if request.starts_with("PUT ") => "201",
+            Some((_, "201-put")) => "404",
+            Some((_, status)) => status,
+            None => "200",
+        };
+        let answer = format!("HTTP/1.1 {status} A\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).unwrap();
+    }
+}
+
+fn events(scrape: &testkit::Scrape) -> f64 {
+    ["path", "request"]
+        .map(|kind| scrape.sum("vigie_events_total", &[("kind", kind)]))
+        .iter()
+        .sum()
+}
+
+/// Requests these over one connection, and waits for each answer.
+fn request_in_turn(address: SocketAddr, requests: impl IntoIterator<Item = (&'static str, String)>) -> u64 {
+    let mut stream = connect(address);
+    let mut count = 0;
+    for (method, target) in requests {
+        stream
+            .write_all(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .unwrap();
+        read_head(&mut stream).unwrap();
+        count += 1;
+    }
+    count
+}
+
+/// More words than there may be routes, whatever they are answered with, and then 20 real routes. Each of these has its name.
+#[test]
+fn words_of_a_stranger_do_not_use_up_the_routes() {
+    for status in [200, 302, 401, 403, 405, 400] {
+        let address = server(answer_as_asked);
+        let vigie = vigie_alone(&[]);
+        let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
+        let words = || (0..400).map(|i| ("GET", format!("/{}?{status}", name(i))));
+        let mut sent = request_in_turn(address, words());
+        settled_scrape(&vigie, |scrape| total(scrape) == sent);
+        let real: Vec<String> = (500..520).map(|i| format!("/api/{}", name(i))).collect();
+        for i in 0..40 {
+            sent += request_in_turn(address, real.iter().map(|path| ("GET", format!("{path}/{i}"))));
+            // User space has to hear of what is new before it is asked for again.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let scrape = settled_scrape(&vigie, |scrape| total(scrape) == sent);
+        let seen = scrape.requests(address.port());
+        for path in &real {
+            let key = (format!("{path}/{{id}}"), "GET".to_owned(), 200);
+            let count = seen.get(&key).copied().unwrap_or_default();
+            assert!(count >= 20, "{status}: {key:?} {count} times; {seen:?}");
+        }
+        assert_eq!(total(&scrape), sent);
+        assert_eq!(lost(&scrape), 0.0);
+        // What the stranger goes on with costs nothing, if it has been answered by something.
+        if status == 200 {
+            // The first one starts the series of the collapsed route.
+            sent += request_in_turn(address, [("GET", format!("/{}", name(520)))]);
+            let before = events(&settled_scrape(&vigie, |scrape| total(scrape) == sent));
+            sent += request_in_turn(address, (521..1000).map(|i| ("GET", format!("/{}", name(i)))));
+            let scrape = settled_scrape(&vigie, |scrape| total(scrape) == sent);
+            assert_eq!(events(&scrape), before);
+        }
+    }
+}
+
+/// A client invents paths and methods, at a service with a template: what is shown is bounded, and what is asked for again costs nothing.
+#[test]
+fn capped_routes_are_bounded_and_cost_nothing() {
+    let address = server(answer_as_asked);
+    let config = format!(
+        "max_routes: 5\nservices:\n  - name: shop\n    port: {}\n    routes:\n      - /stock/{{name}}\n",
+        address.port()
+    );
+    let (_directory, vigie) = vigie_with(&config);
+    let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
+    let all = || {
+        (0..400).flat_map(|i| {
+            let path = format!("/x{}?201-put", name(i));
+            [
+                ("GET", path.clone()),
+                ("PUT", path),
+                ("GET", format!("/stock/{}", name(i))),
+            ]
+        })
+    };
+    let mut sent = 0;
+    let mut before = 0.0;
+    for round in 0..4 {
+        // Slowly: a service shows at most 1,000 new paths a second, and the rest is not looked at for templates.
+        let requests: Vec<_> = all().collect();
+        for requests in requests.chunks(300) {
+            sent += request_in_turn(address, requests.iter().cloned());
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        let scrape = settled_scrape(&vigie, |scrape| total(scrape) == sent);
+        let seen = scrape.requests(address.port());
+        // Five routes and none, other, the template, with two methods and a status each at the most.
+        assert!(seen.len() <= 16, "{seen:?}");
+        assert_eq!(
+            seen[&("/stock/{name}".to_owned(), "GET".to_owned(), 200)],
+            400 * (round + 1)
+        );
+        if round > 1 {
+            assert_eq!(events(&scrape), before, "in round {round}");
+        }
+        before = events(&scrape);
+    }
 }
 
 /// What was only not found is `none`, also after it was scraped; once it is found, it has a name, and no count is lost.
@@ -140,7 +270,7 @@ fn a_late_route_is_found() {
     let directory = TempDir::new().unwrap();
     let file = directory.write("vigie.yml", b"max_routes: 2\n").unwrap();
     let vigie = vigie_alone(&["--config.file", file.to_str().unwrap()]);
-    let wait = || std::thread::sleep(std::time::Duration::from_millis(50));
+    let wait = || std::thread::sleep(Duration::from_millis(50));
     request_all(address, ["/x", "/y", "/late", "/late"].map(str::to_owned));
     wait();
     // Its first answer other than 404 has no name yet; the next one shows the path again.

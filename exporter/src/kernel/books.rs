@@ -17,7 +17,7 @@ use vigie_ebpf::{
     exemplar::{Exemplar, ExemplarKey},
     service::slot,
     trouble::TROUBLES,
-    types::{BOUNDS, Exchanged, Killed, LOST, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
+    types::{BOUNDS, Exchanged, Killed, LOST, ROUTE_UNKNOWN, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
 };
 
 use super::{
@@ -47,9 +47,11 @@ pub struct Books {
     unattributed: PerCpuArray<MapData, u64>,
     shapes: HashMap<MapData, ShapeKey, u32>,
     all_shapes: Batches<ShapeKey, u32>,
-    full: Array<MapData, u32>,
     owners: Array<MapData, u32>,
     killed: Array<MapData, Killed>,
+    route_modes: Array<MapData, u32>,
+    route_epoch: Array<MapData, u32>,
+    collapsed: HashMap<MapData, ShapeKey, u32>,
     sched: PerCpuArray<MapData, SchedValue>,
     lost: PerCpuArray<MapData, u64>,
     ports: Array<MapData, [u64; 1024]>,
@@ -86,6 +88,23 @@ fn batches<K: Pod, V: Pod>(map: &Map, values: usize) -> Result<Batches<K, V>> {
 /// The key of what is kept for a route whatever the status is.
 pub fn route_key(key: &SeriesKey) -> SeriesKey {
     SeriesKey { status: 0, ..*key }
+}
+
+fn shape_key(service: u16, shape: u64) -> ShapeKey {
+    ShapeKey {
+        shape,
+        service: u32::from(service),
+        reserved: 0,
+    }
+}
+
+/// What was not there is removed, too.
+fn removed(result: Result<(), MapError>) -> Result<()> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Whether an element is there now. `false`: the kernel has no memory for it right now.
@@ -135,9 +154,11 @@ impl Books {
             unattributed: take(&mut ebpf, "UNATTRIBUTED")?.try_into()?,
             all_shapes: batches(&shapes, 1)?,
             shapes: shapes.try_into()?,
-            full: take(&mut ebpf, "FULL")?.try_into()?,
             owners: take(&mut ebpf, "OWNERS")?.try_into()?,
             killed: take(&mut ebpf, "KILLED")?.try_into()?,
+            route_modes: take(&mut ebpf, "ROUTE_MODES")?.try_into()?,
+            route_epoch: take(&mut ebpf, "ROUTE_EPOCH")?.try_into()?,
+            collapsed: take(&mut ebpf, "COLLAPSED")?.try_into()?,
             sched: take(&mut ebpf, "SCHED")?.try_into()?,
             lost: take(&mut ebpf, "LOST_COUNTS")?.try_into()?,
             ports: take(&mut ebpf, "PORTS")?.try_into()?,
@@ -244,27 +265,48 @@ impl Books {
             .for_each(|key, values| values.iter().for_each(|value| add(key, value)))?)
     }
 
-    /// Teaches the kernel the route of a path's shape.
+    /// Teaches the kernel the route of a path's shape. [`ROUTE_UNKNOWN`]: it has none any more.
     ///
     /// # Errors
     ///
     /// If the map cannot be written.
     pub fn teach(&mut self, service: u16, shape: u64, route: u32) -> Result<()> {
-        let key = ShapeKey {
-            shape,
-            service: u32::from(service),
-            reserved: 0,
-        };
-        Ok(self.shapes.insert(key, route, 0)?)
+        let key = shape_key(service, shape);
+        match route {
+            ROUTE_UNKNOWN => removed(self.shapes.remove(&key)),
+            route => Ok(self.shapes.insert(key, route, 0)?),
+        }
     }
 
-    /// Tells the kernel that a service has as many routes as it may have.
+    /// Tells the kernel whether a level of paths has collapsed: the one below what has this hash.
     ///
     /// # Errors
     ///
     /// If the map cannot be written.
-    pub fn close_routes(&mut self, service: u16) -> Result<()> {
-        Ok(self.full.set(slot(service), 1, 0)?)
+    pub fn collapse(&mut self, service: u16, above: u64, is_collapsed: bool) -> Result<()> {
+        let key = shape_key(service, above);
+        match is_collapsed {
+            true => Ok(self.collapsed.insert(key, 1, 0)?),
+            false => removed(self.collapsed.remove(&key)),
+        }
+    }
+
+    /// Tells the kernel what there is to know of a service's routes: bits of [`vigie_ebpf::types::route_mode`].
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written.
+    pub fn set_route_mode(&mut self, service: u16, mode: u32) -> Result<()> {
+        Ok(self.route_modes.set(slot(service), mode, 0)?)
+    }
+
+    /// Has the kernel forget the routes of the raw paths that it has seen.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written.
+    pub fn set_route_epoch(&mut self, epoch: u32) -> Result<()> {
+        Ok(self.route_epoch.set(0, epoch, 0)?)
     }
 
     /// What the scheduler's probe has added up for a service, over all CPUs.

@@ -221,7 +221,7 @@ mod tests {
         let mut routes = Routes::new(10);
         for (path, status) in [("/a", 200), ("/b", 200), ("/not", 404)] {
             let shape = vigie_ebpf::path::shape(path.as_bytes());
-            routes.seen(1, shape, path.as_bytes(), false, &[]);
+            routes.seen(1, shape, path.as_bytes(), false, false, &[]);
             routes.answered(1, shape, status);
         }
         let filter = Filter {

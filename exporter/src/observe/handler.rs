@@ -1,6 +1,6 @@
 //! From a request target to a handler: the route's template, a label value.
 
-use vigie_ebpf::path::{ID, Segment};
+use vigie_ebpf::{path::ID, segment::Segment};
 
 /// The template of a path that no template of the config matches: segments that are identifiers become `{id}`, the rest
 /// stays. `truncated` says that only the beginning of the path is known.

@@ -10,6 +10,7 @@ mod names;
 mod processes;
 mod room;
 mod series;
+mod tending;
 mod totals;
 
 use std::{
@@ -50,7 +51,7 @@ use self::{
 use super::{
     identity::Identity,
     listeners::listeners,
-    routes::{Lesson, Routes},
+    routes::Routes,
     services::{Dropped, Services},
     traced::{WallClock, monotonic},
     usage::{Usage, UsageSnapshot},
@@ -192,6 +193,8 @@ pub struct Ledger {
     clock: WallClock,
     /// When it was last looked who has ended.
     ticked: Option<Instant>,
+    /// When room was last made for routes.
+    tended: Instant,
 }
 
 /// A series, as far as it was counted here.
@@ -326,7 +329,9 @@ impl Ledger {
             books,
             ring,
             bounds: padded_bounds(config.buckets.nanos()),
-            routes: Routes::new(config.max_routes as usize).with_not_found(config.profile.shows_not_found()),
+            routes: Routes::new(config.max_routes as usize)
+                .with_not_found(config.profile.shows_not_found())
+                .with_retention(config.retention),
             counted: BTreeMap::new(),
             shown_as_none: HashMap::new(),
             native_as_none: HashMap::new(),
@@ -338,6 +343,7 @@ impl Ledger {
             cpus: online_cpus(),
             met: LruCache::new(MET),
             clock: WallClock::now(),
+            tended: Instant::now(),
         };
         for (process, port) in &listeners {
             ledger.services.add_port(*process, *port);
@@ -362,6 +368,9 @@ impl Ledger {
         }
         if let Err(failure) = self.tick(PERIOD) {
             error!("cannot look who has ended: {failure:#}");
+        }
+        if let Err(failure) = self.make_room_for_routes() {
+            error!("cannot make room for routes: {failure:#}");
         }
     }
 
@@ -393,7 +402,7 @@ impl Ledger {
             shape,
             length,
             service,
-            reserved: _,
+            is_busy,
             path,
         } = event;
         self.events.path += 1;
@@ -404,17 +413,17 @@ impl Ledger {
         };
         let length = *length as usize;
         let path = &path[..length.min(PATH)];
-        match self
-            .routes
-            .seen(service, *shape, path, length > PATH, self.services.templates(service))
-        {
+        match self.routes.seen(
+            service,
+            *shape,
+            path,
+            length > PATH,
+            *is_busy != 0,
+            self.services.templates(service),
+        ) {
             Some(lesson) => self.teach(lesson),
             None => Ok(()),
         }
-    }
-
-    fn teach(&mut self, Lesson { service, shape, route }: Lesson) -> Result<()> {
-        self.books.teach(service, shape, route)
     }
 
     fn count(&mut self, event: RequestEvent) -> Result<()> {
@@ -428,6 +437,10 @@ impl Ledger {
         } = event;
         self.events.request += 1;
         let is_rest = is_rest != 0;
+        if is_rest && !self.is_known(key.service) {
+            // What it was counted for is gone.
+            return Ok(());
+        }
         if !self.is_known(key.service) {
             key.service = self.service_of(process, key.port)?;
         }
@@ -437,10 +450,10 @@ impl Ledger {
         let mut lesson = None;
         if is_rest {
             // Routes have learnt from it when it was counted.
-            if key.route == ROUTE_UNKNOWN {
+            if key.route == ROUTE_UNKNOWN || self.routes.is_stale(key.route) {
                 key.route = self.route_of(key.service, shape, key.status);
             }
-        } else if key.route == ROUTE_UNKNOWN {
+        } else if key.route == ROUTE_UNKNOWN || self.routes.is_stale(key.route) {
             (key.route, lesson) = self.routes.answered(key.service, shape, key.status);
         }
         let now = monotonic();
@@ -481,13 +494,7 @@ impl Ledger {
         if let Some(lesson) = lesson {
             self.teach(lesson)?;
         }
-        for service in self.routes.take_full() {
-            // With templates, a path past the cap may still be one of theirs: user space has to look at each.
-            if self.services.templates(service).is_empty() {
-                self.books.close_routes(service)?;
-            }
-        }
-        Ok(())
+        self.teach_routes()
     }
 
     /// The totals of services by number become those of identities: several numbers can have the same.
@@ -552,6 +559,7 @@ impl Ledger {
                 add(sum, value);
             }
         })?;
+        self.tend_routes(&values)?;
         for (key, counted) in &self.counted {
             let mut value = values.get(key).copied().unwrap_or_default();
             if key.status != STATUS_ABORTED && !key.is_stream() {

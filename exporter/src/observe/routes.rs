@@ -1,56 +1,93 @@
 //! The routes of the services, and which of them is which handler.
 //!
-//! A path becomes a route when its first response is known. One that answers 404 may be a route of the service with an
-//! unknown identifier, or a path that does not exist: it gets a number of its own, but is shown under `none` until it
-//! answers anything else. What was shown there by then stays there, so that no counter ever goes down. Where every path is to be
-//! shown, it has its own handler from the start.
+//! A path becomes a route when a response says that there is something of its own at it, see [`tells_of_path`]. Until then it
+//! has a number of its own, but is shown under `none`. What was shown there by then stays there, so that no counter ever goes down.
+//! Where every path is to be shown, it has its own handler from the start. The first few paths of a service that are answered, but
+//! by nothing that says so, as `/logout` by a redirect, are routes all the same.
+//!
+//! A service has places for so many routes. When they are taken, what is new is counted as `other` until the next
+//! [`Routes::tick`] makes room: a level of paths with very many words that are seldom asked for collapses into one route, or else idle
+//! routes go (see `tending`).
+
+mod levels;
+mod numbers;
+mod tending;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     num::NonZeroUsize,
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use lru::LruCache;
-use vigie_ebpf::types::{ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, STATUS_ABORTED};
+use vigie_ebpf::{
+    path,
+    types::{ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, STATUS_ABORTED, route_mode, tells_of_path},
+};
 
+use self::numbers::{Numbers, slot};
 use super::{
     handler,
     template::{Template, first_match},
 };
 
-/// The handler of paths that only ever answered 404.
+/// The handler of paths whose answers said nothing about them.
 pub const NONE: &str = "none";
 /// The handler of paths past a service's cap.
 pub const OTHER: &str = "other";
 
-/// How many paths wait for their first response, or answered 404, are remembered.
+/// How many shapes of paths are remembered: what they are, or where they wait for their first response.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 const NOT_FOUND: u16 = 404;
-/// How many routes there can be on a host, pending and capped ones included.
-const MAX_ROUTES: usize = 65_536;
-
-/// Whether a status says that there is something at the path: 404 does not, nor does no answer at all.
-pub fn is_found(status: u16) -> bool {
-    status != NOT_FOUND && status != STATUS_ABORTED
-}
+/// How many paths of a service are routes although their answers said nothing about them.
+const UNTOLD: usize = 20;
+/// How long nobody asks for a route that gives its place to another.
+const IDLE: Duration = Duration::from_secs(600);
+/// How long a route is shown that has given its place to another.
+const RETENTION: Duration = Duration::from_secs(300);
 
 /// What is known of a path's shape in a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Known {
-    /// Its handler, while no response has come.
-    Handler(String),
+    /// No response has come.
+    Path(Box<Path>),
     /// Its route.
     Route(u32),
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// A path on its way to become a route.
+#[derive(Debug)]
+struct Path {
+    handler: String,
+    /// The hash of its shape, with those levels collapsed that have.
+    shape: u64,
+    /// The hashes of its segments; none if its levels cannot collapse.
+    segments: Box<[u64]>,
+    /// The levels that have collapsed.
+    levels: Box<[u64]>,
+    /// The route of its collapsed shape, if it is asked for so often that it may have a route of its own.
+    collapsed: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// It has only answered 404.
+    /// No answer has said that there is something at it.
     Pending,
+    /// No answer has, but it is one of the first few that were answered.
+    Untold,
     Named,
-    /// It came after the service had its routes.
+    /// It was pending, and came after the service had its routes.
     Capped,
+}
+
+/// What a route takes one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Templates are as many as the config has.
+    Free,
+    Named,
+    Pending,
 }
 
 #[derive(Debug)]
@@ -58,17 +95,131 @@ struct Route {
     service: u16,
     handler: Rc<str>,
     state: State,
+    place: Place,
+    shape: u64,
+    segments: Box<[u64]>,
+    levels: Box<[u64]>,
+    /// Whether it has a place of its own although its level has collapsed.
+    is_busy: bool,
+    /// Whether it was answered by anything but "not found".
+    is_answered: bool,
+    /// How many of its requests have travelled.
+    heard: u64,
+    /// How many there were in all at the last tick, and since when.
+    requests: u64,
+    since: Instant,
+    /// Since when it has no place any more.
+    retired: Option<Instant>,
+}
+
+/// What there is of a service's routes.
+#[derive(Debug, Default)]
+struct Service {
+    /// All of them, retired ones included.
+    routes: Vec<u32>,
+    /// The levels that have collapsed.
+    collapsed: HashSet<u64>,
+    is_templated: bool,
+    /// Whether paths are turned away because all places are taken.
+    is_closed: bool,
+    /// Whether the places of pending paths are taken.
+    is_limited: bool,
+    /// Whether one was turned away since the last tick.
+    is_crowded: bool,
+    /// What the kernel was told of this.
+    mode: u32,
+    /// What was logged.
+    noted: HashSet<Fold>,
+}
+
+/// How many places are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taken {
+    named: usize,
+    untold: usize,
+    busy: usize,
+    pending: usize,
+}
+
+/// Why a path has no handler of its own, or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fold {
+    /// All places are taken.
+    Cap,
+    /// Its level has collapsed.
+    Collapsed,
+    /// Nobody has asked for it for long, and another needed its place.
+    Idle,
+}
+
+// === impl Fold ===
+
+impl Fold {
+    /// As a label value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cap => "cap",
+            Self::Collapsed => "collapsed",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// What the log says of it, with what to do.
+    pub fn note(self) -> &'static str {
+        match self {
+            Self::Cap => {
+                "has max_routes routes: new paths are handler=\"other\" until one has room; raise max_routes, or name its routes"
+            }
+            Self::Collapsed => {
+                "has very many paths at one level: those that are seldom asked for are one route with {…}; name its routes to say which"
+            }
+            Self::Idle => {
+                "has max_routes routes: idle ones give their places to new ones; raise max_routes to keep all"
+            }
+        }
+    }
 }
 
 /// What the kernel has to be taught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lesson {
-    /// The route of this shape in this service.
-    pub service: u16,
-    /// The hash of the shape.
-    pub shape: u64,
-    /// The route.
+pub enum Lesson {
+    /// The route of this shape in this service; [`ROUTE_UNKNOWN`]: it has none any more.
+    Route {
+        /// The service.
+        service: u16,
+        /// The hash of the shape.
+        shape: u64,
+        /// The route.
+        route: u32,
+    },
+    /// Whether a level has collapsed.
+    Level {
+        /// The service.
+        service: u16,
+        /// The hash of what is above it.
+        above: u64,
+        /// Whether it has.
+        is_collapsed: bool,
+    },
+    /// Bits of [`route_mode`] for a service.
+    Mode {
+        /// The service.
+        service: u16,
+        /// The bits.
+        mode: u32,
+    },
+    /// Routes of raw paths that are remembered from before this are wrong.
+    Epoch(u32),
+}
+
+/// A route whose number was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The number that it had.
     pub route: u32,
+    /// The route that it was shown as, with others: its counts belong there, so that no counter goes down. `None`: it had a handler of
+    /// its own, whose series end.
+    pub into: Option<u32>,
 }
 
 /// The routes of all services.
@@ -76,13 +227,52 @@ pub struct Lesson {
 pub struct Routes {
     cap: usize,
     shows_not_found: bool,
-    list: Vec<Route>,
-    numbers: HashMap<(u16, String), u32>,
+    idle: Duration,
+    retention: Duration,
+    numbers: Numbers,
+    by_name: HashMap<(u16, String), u32>,
     shapes: LruCache<(u16, u64), Known>,
-    named: HashMap<u16, usize>,
-    pending: HashMap<u16, usize>,
-    full: HashSet<u16>,
+    services: HashMap<u16, Service>,
+    /// When which number was retired, in order.
+    retired: VecDeque<(Instant, u32)>,
+    lessons: Vec<Lesson>,
+    notes: Vec<(u16, Fold)>,
+    epoch: u32,
+    folded: [u64; 3],
     forgotten: u64,
+    /// When the last tick was.
+    now: Instant,
+}
+
+// === impl Route ===
+
+impl Route {
+    fn new(service: u16, handler: &str, state: State, place: Place, now: Instant) -> Self {
+        Self {
+            service,
+            handler: handler.into(),
+            state,
+            place,
+            shape: 0,
+            segments: Box::default(),
+            levels: Box::default(),
+            is_busy: false,
+            is_answered: false,
+            heard: 0,
+            requests: 0,
+            since: now,
+            retired: None,
+        }
+    }
+
+    /// What it is shown as if not by its own name.
+    fn shown_as(&self) -> Option<u32> {
+        match self.state {
+            State::Pending => Some(ROUTE_NONE),
+            State::Capped => Some(ROUTE_OTHER),
+            State::Untold | State::Named => None,
+        }
+    }
 }
 
 // === impl Routes ===
@@ -90,26 +280,29 @@ pub struct Routes {
 impl Routes {
     /// No route yet; at most `cap` named ones for each service.
     pub fn new(cap: usize) -> Self {
+        let now = Instant::now();
         // The numbers that have a meaning of their own come first: 0 is unknown.
-        let reserved = ["", NONE, OTHER].map(|handler| Route {
-            service: 0,
-            handler: handler.into(),
-            state: State::Named,
-        });
+        let reserved = ["", NONE, OTHER].map(|handler| Route::new(0, handler, State::Named, Place::Free, now));
         Self {
             cap,
             shows_not_found: false,
-            list: reserved.into(),
-            numbers: HashMap::new(),
+            idle: IDLE,
+            retention: RETENTION,
+            numbers: Numbers::new(reserved),
+            by_name: HashMap::new(),
             shapes: LruCache::new(REMEMBERED),
-            named: HashMap::new(),
-            pending: HashMap::new(),
-            full: HashSet::new(),
+            services: HashMap::new(),
+            retired: VecDeque::new(),
+            lessons: Vec::new(),
+            notes: Vec::new(),
+            epoch: 0,
+            folded: [0; 3],
             forgotten: 0,
+            now,
         }
     }
 
-    /// The same; whether paths have a handler of their own that have only answered 404: as many as there may be named ones.
+    /// The same; whether paths have a handler of their own whose answers said nothing: as many as there may be named ones.
     pub fn with_not_found(self, shows_not_found: bool) -> Self {
         Self {
             shows_not_found,
@@ -117,142 +310,364 @@ impl Routes {
         }
     }
 
-    /// A path that the kernel does not know was requested. The result is what to teach at once, if its route is known.
+    /// The same; how long a route is shown that has given its place to another.
+    pub fn with_retention(self, retention: Duration) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// A path was requested that the kernel does not know, or that is asked for often below a level that has collapsed. The result is what to teach
+    /// at once, if its route is known.
     pub fn seen(
         &mut self,
         service: u16,
         shape: u64,
         path: &[u8],
         truncated: bool,
+        is_busy: bool,
         templates: &[Template],
     ) -> Option<Lesson> {
-        let template = if truncated {
-            None
-        } else {
-            first_match(templates, handler::path(path))
-        };
-        let name = template.map_or_else(
-            || handler::automatic(path, truncated),
-            |template| template.as_str().to_owned(),
-        );
-        if let Some(Known::Route(route)) = self.shapes.get(&(service, shape)) {
-            return Some(Lesson {
+        let of_service = self.services.entry(service).or_default();
+        of_service.is_templated = !templates.is_empty();
+        let is_closed = of_service.is_closed;
+        if !is_busy
+            && let Some(Known::Route(route)) = self.shapes.get(&(service, shape))
+            && stands(&self.numbers, is_closed, *route)
+        {
+            return Some(Lesson::Route {
                 service,
                 shape,
                 route: *route,
             });
         }
-        let route = self.numbers.get(&(service, name.clone())).copied();
-        let route = match (route, template) {
-            (None, Some(_)) => Some(self.add(service, name.clone(), State::Named, false)),
-            (route, _) => route,
-        };
-        match route {
-            Some(route) => {
-                self.shapes.put((service, shape), Known::Route(route));
-                Some(Lesson { service, shape, route })
-            }
-            None => {
-                self.shapes.put((service, shape), Known::Handler(name));
-                None
-            }
+        let target = handler::path(path);
+        let template = first_match(templates, target).filter(|_| !truncated);
+        if let Some(template) = template {
+            let route = self.templated(service, template.as_str())?;
+            self.shapes.put((service, shape), Known::Route(route));
+            return Some(Lesson::Route { service, shape, route });
         }
+        let path = self.path(service, shape, path, truncated, is_busy);
+        let known = self.by_name.get(&(service, path.handler.clone())).copied();
+        if let Some(route) = known.filter(|route| stands(&self.numbers, is_closed, *route)) {
+            let shape = path.shape;
+            self.shapes.put((service, shape), Known::Route(route));
+            return Some(Lesson::Route { service, shape, route });
+        }
+        self.shapes.put((service, shape), Known::Path(Box::new(path)));
+        None
     }
 
-    /// The route of a request that the kernel could not name, now that its response is known; and what to teach.
-    pub fn answered(&mut self, service: u16, shape: u64, status: u16) -> (u32, Option<Lesson>) {
-        let route = match self.shapes.get(&(service, shape)).cloned() {
-            Some(Known::Route(ROUTE_NONE)) if is_found(status) => {
-                // It was past the limit of pending ones, and its path is not kept. The kernel forgets it, too, so that its
-                // next request shows the path again.
-                self.shapes.pop(&(service, shape));
-                let lesson = Lesson {
-                    service,
-                    shape,
-                    route: ROUTE_UNKNOWN,
-                };
-                return (ROUTE_OTHER, Some(lesson));
+    /// A path with those levels collapsed that have; if it is asked for often, with none, but its collapsed route.
+    fn path(&self, service: u16, shape: u64, target: &[u8], truncated: bool, is_busy: bool) -> Path {
+        let handler = handler::automatic(target, truncated);
+        let mut path = Path {
+            handler,
+            shape,
+            segments: Box::default(),
+            levels: Box::default(),
+            collapsed: None,
+        };
+        if truncated || target.first() != Some(&b'/') {
+            return path;
+        }
+        let mut whole = path::read(target);
+        path.segments = whole.segments().into();
+        let Some(collapsed) = self.services.get(&service).map(|service| &service.collapsed) else {
+            return path;
+        };
+        let (handler, levels) = levels::collapse(&path.handler, &path.segments, collapsed);
+        if levels.is_empty() {
+            return path;
+        }
+        if is_busy {
+            path.collapsed = self.by_name.get(&(service, handler)).copied();
+        } else {
+            path.shape = whole.collapse(|above| collapsed.contains(&above));
+            path.handler = handler;
+            path.levels = levels.into();
+        }
+        path
+    }
+
+    fn templated(&mut self, service: u16, handler: &str) -> Option<u32> {
+        let name = (service, handler.to_owned());
+        if let Some(route) = self.by_name.get(&name) {
+            if let Some(found) = self.numbers.get_mut(*route) {
+                // It was a route before there was a template of its name.
+                found.state = State::Named;
+                found.place = Place::Free;
+                found.retired = None;
             }
-            Some(Known::Route(route)) => route,
-            Some(Known::Handler(name)) => self.decide(service, name, status),
+            return Some(*route);
+        }
+        self.add(Route::new(service, handler, State::Named, Place::Free, self.now))
+    }
+
+    fn add(&mut self, route: Route) -> Option<u32> {
+        let (service, handler) = (route.service, route.handler.to_string());
+        let number = self.numbers.add(route)?;
+        self.by_name.insert((service, handler), number);
+        self.services.entry(service).or_default().routes.push(number);
+        Some(number)
+    }
+
+    /// The route of a request that the kernel could not name, or named by a number that was taken back, now that its response is known; and what to teach.
+    pub fn answered(&mut self, service: u16, shape: u64, status: u16) -> (u32, Option<Lesson>) {
+        let tells = tells_of_path(status);
+        let is_closed = self.services.get(&service).is_some_and(|service| service.is_closed);
+        let fallback = if tells { ROUTE_OTHER } else { ROUTE_NONE };
+        let forget = Lesson::Route {
+            service,
+            shape,
+            route: ROUTE_UNKNOWN,
+        };
+        match self.shapes.pop(&(service, shape)) {
+            // It was past the limit of pending ones, and its path is not kept. The kernel forgets it, too, so that its next
+            // request shows the path again.
+            Some(Known::Route(ROUTE_NONE)) if tells && !is_closed => (ROUTE_OTHER, Some(forget)),
+            Some(Known::Route(ROUTE_NONE)) if tells => {
+                self.turn_away(service);
+                let route = ROUTE_OTHER;
+                self.shapes.put((service, shape), Known::Route(route));
+                (route, Some(Lesson::Route { service, shape, route }))
+            }
+            Some(Known::Route(route)) if stands(&self.numbers, is_closed, route) => {
+                self.shapes.put((service, shape), Known::Route(route));
+                (route, Some(Lesson::Route { service, shape, route }))
+            }
+            Some(Known::Path(path)) => self.settle(service, shape, *path, status),
+            Some(Known::Route(_)) => (fallback, Some(forget)),
             None => {
                 self.forgotten += 1;
-                return (if is_found(status) { ROUTE_OTHER } else { ROUTE_NONE }, None);
+                (fallback, Some(forget))
             }
-        };
-        self.shapes.put((service, shape), Known::Route(route));
-        (route, Some(Lesson { service, shape, route }))
+        }
     }
 
-    fn decide(&mut self, service: u16, name: String, status: u16) -> u32 {
-        if let Some(route) = self.numbers.get(&(service, name.clone())) {
-            return *route;
+    fn settle(&mut self, service: u16, exact: u64, path: Path, status: u16) -> (u32, Option<Lesson>) {
+        let shape = path.shape;
+        let collapsed = path.collapsed.filter(|route| stands(&self.numbers, true, *route));
+        if let Some(route) = collapsed
+            && (!tells_of_path(status) || self.taken(service).busy >= self.cap / 2)
+        {
+            self.shapes.put((service, exact), Known::Route(route));
+            // What has said nothing may do so at another time. What had no place is not asked about again.
+            let lesson = tells_of_path(status).then_some(Lesson::Route { service, shape, route });
+            return (route, lesson);
         }
-        if !is_found(status) {
-            let pending = self.pending.entry(service).or_default();
-            if *pending >= self.cap || self.list.len() >= MAX_ROUTES {
+        let mut route = self.decide(service, path, status);
+        if let (ROUTE_OTHER | ROUTE_NONE, Some(collapsed)) = (route, collapsed) {
+            route = collapsed;
+        }
+        self.shapes.put((service, exact), Known::Route(route));
+        self.shapes.put((service, shape), Known::Route(route));
+        (route, Some(Lesson::Route { service, shape, route }))
+    }
+
+    fn decide(&mut self, service: u16, path: Path, status: u16) -> u32 {
+        let tells = tells_of_path(status);
+        let known = self.by_name.get(&(service, path.handler.clone())).copied();
+        let known = known.filter(|route| self.numbers.get(*route).is_some());
+        if let Some(route) = known
+            && stands(&self.numbers, true, route)
+        {
+            return route;
+        }
+        let taken = self.taken(service);
+        let state = match status {
+            _ if tells => State::Named,
+            NOT_FOUND | STATUS_ABORTED => State::Pending,
+            _ if taken.untold < UNTOLD && taken.named < self.cap => State::Untold,
+            _ => State::Pending,
+        };
+        if state == State::Pending {
+            if taken.pending >= self.cap || self.numbers.is_full() {
+                self.services.entry(service).or_default().is_limited = true;
+                self.tell_mode(service);
                 return ROUTE_NONE;
             }
-            *pending += 1;
-            return self.add(service, name, State::Pending, false);
-        }
-        if self.named.get(&service).copied().unwrap_or_default() >= self.cap || self.list.len() >= MAX_ROUTES {
-            self.full.insert(service);
+        } else if !self.has_room(service, state) || self.numbers.is_full() {
+            self.turn_away(service);
             return ROUTE_OTHER;
         }
-        self.add(service, name, State::Named, true)
+        let place = match state {
+            State::Pending => Place::Pending,
+            _ => Place::Named,
+        };
+        if let Some(route) = known {
+            self.revive(route, place);
+            return route;
+        }
+        let Path {
+            handler,
+            shape,
+            segments,
+            levels,
+            collapsed,
+        } = path;
+        let route = Route {
+            shape,
+            segments,
+            levels,
+            is_busy: collapsed.is_some(),
+            is_answered: !matches!(status, NOT_FOUND | STATUS_ABORTED),
+            ..Route::new(service, &handler, state, place, self.now)
+        };
+        self.add(route).unwrap_or(ROUTE_OTHER)
     }
 
-    fn add(&mut self, service: u16, handler: String, state: State, counts: bool) -> u32 {
-        let number = u32::try_from(self.list.len()).unwrap_or(ROUTE_OTHER);
-        if counts {
-            *self.named.entry(service).or_default() += 1;
+    /// A route that is still shown gets its place back, and goes on.
+    fn revive(&mut self, route: u32, place: Place) {
+        if let Some(found) = self.numbers.get_mut(route) {
+            found.retired = None;
+            found.place = place;
+            found.since = self.now;
         }
-        self.numbers.insert((service, handler.clone()), number);
-        self.list.push(Route {
-            service,
-            handler: handler.into(),
-            state,
+    }
+
+    fn taken(&self, service: u16) -> Taken {
+        let mut taken = Taken::default();
+        for route in self.of_service(service) {
+            taken.busy += usize::from(route.is_busy);
+            match (route.place, route.state) {
+                (Place::Named, State::Untold) => {
+                    taken.named += 1;
+                    taken.untold += 1;
+                }
+                (Place::Named, _) => taken.named += 1,
+                (Place::Pending, _) => taken.pending += 1,
+                (Place::Free, _) => {}
+            }
+        }
+        taken
+    }
+
+    /// The routes of a service that have a place.
+    fn of_service(&self, service: u16) -> impl Iterator<Item = &Route> {
+        let routes = self.services.get(&service).map_or(&[][..], |service| &service.routes);
+        let routes = routes.iter().filter_map(|number| self.numbers.get(*number));
+        routes.filter(|route| route.retired.is_none())
+    }
+
+    /// Whether there is room for one more route. One whose answers said nothing gives its place to one whose did.
+    fn has_room(&mut self, service: u16, state: State) -> bool {
+        if self.taken(service).named < self.cap {
+            return true;
+        }
+        if state != State::Named {
+            return false;
+        }
+        let Some(of_service) = self.services.get(&service) else {
+            return false;
+        };
+        let untold = of_service.routes.iter().filter_map(|number| {
+            let route = self.numbers.get(*number)?;
+            let goes = route.state == State::Untold && route.place == Place::Named && route.retired.is_none();
+            goes.then_some((route.requests.max(route.heard), *number))
         });
-        number
+        let Some((_, number)) = untold.min() else {
+            return false;
+        };
+        self.retire(number);
+        self.fold(service, Fold::Cap);
+        self.begin_epoch();
+        true
+    }
+
+    fn turn_away(&mut self, service: u16) {
+        let of_service = self.services.entry(service).or_default();
+        of_service.is_closed = true;
+        of_service.is_crowded = true;
+        self.fold(service, Fold::Cap);
+        self.tell_mode(service);
+    }
+
+    fn fold(&mut self, service: u16, reason: Fold) {
+        self.folded[reason as usize] += 1;
+        if self.services.entry(service).or_default().noted.insert(reason) {
+            self.notes.push((service, reason));
+        }
+    }
+
+    fn tell_mode(&mut self, service: u16) {
+        let Some(of_service) = self.services.get_mut(&service) else {
+            return;
+        };
+        let collapses = !of_service.collapsed.is_empty();
+        let is_limited = of_service.is_closed || of_service.is_limited || collapses;
+        let bits = [
+            (of_service.is_closed, route_mode::CLOSED),
+            (collapses, route_mode::COLLAPSES),
+            (of_service.is_templated, route_mode::TEMPLATED),
+            (is_limited, route_mode::LIMITED),
+        ];
+        let bits = bits.into_iter().filter(|(is_set, _)| *is_set && is_limited);
+        let mode = bits.fold(0, |mode, (_, bit)| mode | bit);
+        if mode != of_service.mode {
+            of_service.mode = mode;
+            self.lessons.push(Lesson::Mode { service, mode });
+        }
     }
 
     /// A request of this route was answered with this status.
     pub fn note(&mut self, route: u32, status: u16) {
-        let Some(found) = self.list.get_mut(route as usize) else {
+        let Some(found) = self.numbers.get_mut(route) else {
             return;
         };
-        if found.state != State::Pending || !is_found(status) {
+        found.heard += 1;
+        if found.retired.is_some() {
             return;
         }
         let service = found.service;
-        let named = self.named.entry(service).or_default();
-        if *named >= self.cap && self.shows_not_found {
-            // It is shown already, and stays; so does its place among those that have only answered 404.
-            found.state = State::Named;
+        let tells = tells_of_path(status);
+        match found.state {
+            State::Untold if tells => found.state = State::Named,
+            State::Pending if tells => self.name(route, service, State::Named),
+            State::Pending if !matches!(status, NOT_FOUND | STATUS_ABORTED) => {
+                found.is_answered = true;
+                let taken = self.taken(service);
+                if taken.untold < UNTOLD && taken.named < self.cap {
+                    self.name(route, service, State::Untold);
+                }
+            }
+            State::Pending | State::Untold | State::Named | State::Capped => {}
+        }
+    }
+
+    /// A pending route gets a handler of its own, or comes too late.
+    fn name(&mut self, route: u32, service: u16, state: State) {
+        let has_room = self.has_room(service, state);
+        if !has_room && !self.shows_not_found {
+            self.turn_away(service);
+        }
+        let shows_not_found = self.shows_not_found;
+        let Some(found) = self.numbers.get_mut(route) else {
             return;
-        }
-        if *named >= self.cap {
-            found.state = State::Capped;
-            self.full.insert(service);
-        } else {
-            found.state = State::Named;
-            *named += 1;
-        }
-        if let Some(pending) = self.pending.get_mut(&service) {
-            *pending = pending.saturating_sub(1);
+        };
+        found.state = match has_room || shows_not_found {
+            true => state,
+            // It keeps its place among the pending ones, so that there are not more and more of them.
+            false => State::Capped,
+        };
+        if has_room {
+            found.place = Place::Named;
         }
     }
 
     /// The route that requests of a route are counted under from now on: its own, or that of all that came past the cap.
     pub fn counted_as(&self, route: u32) -> u32 {
-        match self.list.get(route as usize) {
+        match self.numbers.get(route) {
             Some(Route {
                 state: State::Capped, ..
             })
             | None => ROUTE_OTHER,
             Some(_) => route,
         }
+    }
+
+    /// Whether a number was taken back.
+    pub fn is_stale(&self, route: u32) -> bool {
+        self.numbers.get(route).is_none()
     }
 
     /// The handler that a route is shown as.
@@ -262,7 +677,7 @@ impl Routes {
         } else {
             self.counted_as(route)
         };
-        let route = self.list.get(shown as usize);
+        let route = self.numbers.get(shown);
         route.map_or_else(|| OTHER.into(), |route| Rc::clone(&route.handler))
     }
 
@@ -270,34 +685,45 @@ impl Routes {
     pub fn known(&self, service: u16, shape: u64) -> Option<u32> {
         match self.shapes.peek(&(service, shape)) {
             Some(Known::Route(route)) => Some(*route),
-            Some(Known::Handler(_)) | None => None,
+            Some(Known::Path(_)) | None => None,
         }
     }
 
-    /// The numbers of the routes that are shown as the same handler from now on, with that handler.
+    /// The slots of the routes that are shown as the same handler from now on, with that handler.
     pub fn settled(&self) -> impl Iterator<Item = (usize, &str)> {
-        let routes = self.list.iter().enumerate().skip(ROUTE_UNKNOWN as usize + 1);
+        let routes = self.numbers.iter().filter(|(number, _)| *number != ROUTE_UNKNOWN);
         routes.filter_map(|(number, route)| match route.state {
             State::Pending if !self.shows_not_found => None,
-            State::Pending | State::Named => Some((number, &*route.handler)),
-            State::Capped => Some((number, OTHER)),
+            State::Pending | State::Untold | State::Named => Some((slot(number), &*route.handler)),
+            State::Capped => Some((slot(number), OTHER)),
         })
     }
 
     /// How many routes there are.
     pub fn count(&self) -> usize {
-        self.list.len()
+        self.numbers.count()
     }
 
     /// Whether a route is shown as `none` for the time being.
     pub fn is_pending(&self, route: u32) -> bool {
         let is_pending = |route: &Route| route.state == State::Pending;
-        !self.shows_not_found && self.list.get(route as usize).is_some_and(is_pending)
+        !self.shows_not_found && self.numbers.get(route).is_some_and(is_pending)
     }
 
-    /// The services that have reached their cap since the last call.
-    pub fn take_full(&mut self) -> HashSet<u16> {
-        std::mem::take(&mut self.full)
+    /// What else the kernel has to be taught.
+    pub fn take_lessons(&mut self) -> Vec<Lesson> {
+        std::mem::take(&mut self.lessons)
+    }
+
+    /// Of which services something was folded for the first time, and why.
+    pub fn take_notes(&mut self) -> Vec<(u16, Fold)> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// How many routes were folded, by reason: paths that found no room, and routes that have collapsed or given their places to others.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no metric shows it yet"))]
+    pub fn folded(&self) -> [(&'static str, u64); 3] {
+        [Fold::Cap, Fold::Collapsed, Fold::Idle].map(|reason| (reason.name(), self.folded[reason as usize]))
     }
 
     /// How many requests had a path that was not remembered any more.
@@ -306,119 +732,14 @@ impl Routes {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(routes: &mut Routes, path: &str, status: u16) -> String {
-        let shape = vigie_ebpf::path::shape(path.as_bytes());
-        routes.seen(1, shape, path.as_bytes(), false, &[]);
-        let (route, _) = routes.answered(1, shape, status);
-        routes.note(route, status);
-        routes.handler(route).to_string()
-    }
-
-    #[test]
-    fn a_path_that_is_not_found_is_none_until_it_is() {
-        let mut routes = Routes::new(10);
-        assert_eq!(request(&mut routes, "/a/1", 404), NONE);
-        assert_eq!(request(&mut routes, "/a/2", 404), NONE);
-        assert_eq!(request(&mut routes, "/a/3", 200), "/a/{id}");
-        assert_eq!(request(&mut routes, "/a/4", 404), "/a/{id}");
-        assert_eq!(request(&mut routes, "/.env", 404), NONE);
-    }
-
-    #[test]
-    fn a_path_that_is_not_found_is_shown_if_it_is_to_be() {
-        let mut routes = Routes::new(2).with_not_found(true);
-        assert_eq!(request(&mut routes, "/.env", 404), "/.env");
-        assert_eq!(request(&mut routes, "/a/1", 404), "/a/{id}");
-        assert_eq!(request(&mut routes, "/wp-login.php", 404), NONE);
-        assert_eq!(request(&mut routes, "/a/3", 200), "/a/{id}");
-        for path in ["/b", "/c"] {
-            request(&mut routes, path, 200);
-        }
-        // What is shown is not taken back.
-        assert_eq!(request(&mut routes, "/.env", 200), "/.env");
-        assert_eq!(request(&mut routes, "/d", 200), OTHER);
-        assert!(!routes.is_pending(routes.known(1, vigie_ebpf::path::shape(b"/.env")).unwrap()));
-    }
-
-    #[test]
-    fn past_the_cap_is_other() {
-        let mut routes = Routes::new(2);
-        assert_eq!(request(&mut routes, "/a", 200), "/a");
-        assert_eq!(request(&mut routes, "/b", 500), "/b");
-        assert_eq!(request(&mut routes, "/c", 200), OTHER);
-        assert_eq!(request(&mut routes, "/a", 200), "/a");
-        assert_eq!(routes.take_full(), HashSet::from([1]));
-        assert!(routes.take_full().is_empty());
-    }
-
-    #[test]
-    fn a_scanner_does_not_use_up_the_routes() {
-        let mut routes = Routes::new(3);
-        for i in 0..100 {
-            assert_eq!(request(&mut routes, &format!("/x{}", "y".repeat(i % 40)), 404), NONE);
-        }
-        assert_eq!(request(&mut routes, "/real", 200), "/real");
-        assert!(routes.list.len() < 10);
-    }
-
-    #[test]
-    fn no_answer_says_nothing_about_a_path() {
-        let mut routes = Routes::new(1);
-        assert_eq!(request(&mut routes, "/probe", STATUS_ABORTED), NONE);
-        assert_eq!(request(&mut routes, "/real", 200), "/real");
-        assert_eq!(request(&mut routes, "/real", STATUS_ABORTED), "/real");
-    }
-
-    /// A scanner has used up the pending places. A route that answers 404 first still gets its name in the end.
-    #[test]
-    fn a_route_past_the_pending_ones_is_found_all_the_same() {
-        let mut routes = Routes::new(2);
-        for path in ["/x", "/y", "/late/1"] {
-            assert_eq!(request(&mut routes, path, 404), NONE);
-        }
-        let shape = vigie_ebpf::path::shape(b"/late/1");
-        let (route, lesson) = routes.answered(1, shape, 200);
-        assert_eq!(
-            (route, lesson.map(|lesson| lesson.route)),
-            (ROUTE_OTHER, Some(ROUTE_UNKNOWN))
-        );
-        assert_eq!(request(&mut routes, "/late/2", 200), "/late/{id}");
-    }
-
-    #[test]
-    fn a_pending_route_past_the_cap_closes_the_service() {
-        let mut routes = Routes::new(1);
-        assert_eq!(request(&mut routes, "/new", 404), NONE);
-        assert_eq!(request(&mut routes, "/a", 200), "/a");
-        assert_eq!(request(&mut routes, "/new", 201), OTHER);
-        assert_eq!(routes.take_full(), HashSet::from([1]));
-        let (route, _) = routes.answered(1, vigie_ebpf::path::shape(b"/new"), 200);
-        assert_eq!(routes.counted_as(route), ROUTE_OTHER);
-    }
-
-    #[test]
-    fn templates_come_first_and_outside_the_cap() {
-        let templates = [Template::parse("/u/{name}").unwrap()];
-        let mut routes = Routes::new(1);
-        assert_eq!(request(&mut routes, "/a", 200), "/a");
-        let shape = vigie_ebpf::path::shape(b"/u/alice");
-        let lesson = routes
-            .seen(1, shape, b"/u/alice", false, &templates)
-            .expect("taught at once");
-        assert_eq!(&*routes.handler(lesson.route), "/u/{name}");
-        let other = routes.seen(1, vigie_ebpf::path::shape(b"/u/bob"), b"/u/bob", false, &templates);
-        assert_eq!(other.map(|lesson| lesson.route), Some(lesson.route));
-    }
-
-    #[test]
-    fn a_path_that_was_forgotten_is_counted_all_the_same() {
-        let mut routes = Routes::new(1);
-        assert_eq!(routes.answered(1, 5, 200), (ROUTE_OTHER, None));
-        assert_eq!(routes.answered(1, 5, 404), (ROUTE_NONE, None));
-        assert_eq!(routes.forgotten(), 2);
+/// Whether what is known of a shape still holds.
+fn stands(numbers: &Numbers, is_closed: bool, route: u32) -> bool {
+    match route {
+        ROUTE_NONE => true,
+        ROUTE_OTHER => is_closed,
+        route => numbers.get(route).is_some_and(|route| route.retired.is_none()),
     }
 }
+
+#[cfg(test)]
+mod tests;

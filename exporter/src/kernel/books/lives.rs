@@ -1,23 +1,13 @@
 //! Slots of services and series that are given, and given back.
 
 use anyhow::Result;
-use aya::maps::{MapError, PerCpuValues};
+use aya::maps::PerCpuValues;
 use vigie_ebpf::{
     service::{ANSWERS, FULL, slot},
     types::{Exchanged, Killed, SchedValue, SeriesKey, SeriesValue},
 };
 
-use super::{Books, route_key};
-
-/// Whether an element was there. One that is not is as good as removed.
-fn is_removed(result: Result<(), MapError>) -> Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(MapError::KeyNotFound) => Ok(false),
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
+use super::{Books, removed, route_key};
 
 // === impl Books ===
 
@@ -40,7 +30,7 @@ impl Books {
         )?;
         self.trouble
             .set(place, PerCpuValues::try_from(vec![Default::default(); self.cpus])?, 0)?;
-        self.full.set(place, 0, 0)?;
+        self.route_modes.set(place, 0, 0)?;
         self.killed.set(place, Killed::default(), 0)?;
         Ok(self.owners.set(place, u32::from(number), 0)?)
     }
@@ -106,7 +96,7 @@ impl Books {
             let Ok(values) = self.series.get(key, 0) else {
                 continue;
             };
-            is_removed(self.series.remove(key))?;
+            removed(self.series.remove(key))?;
             values.iter().for_each(|value| show(key, value));
         }
         Ok(())
@@ -118,7 +108,7 @@ impl Books {
     ///
     /// If the map cannot be written.
     pub fn end_waits(&mut self, key: &SeriesKey) -> Result<()> {
-        is_removed(self.waits.remove(&route_key(key))).map(drop)
+        removed(self.waits.remove(&route_key(key)))
     }
 
     /// Gives the places of native histograms back, with their exemplars.
@@ -134,7 +124,7 @@ impl Books {
             }
         })?;
         for key in stale {
-            is_removed(self.exemplars.remove(&key))?;
+            removed(self.exemplars.remove(&key))?;
         }
         places.iter().for_each(|place| self.native.clear(*place));
         Ok(())
@@ -153,7 +143,7 @@ impl Books {
             }
         })?;
         for key in stale {
-            is_removed(self.shapes.remove(&key))?;
+            removed(self.shapes.remove(&key))?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use vigie_ebpf::types::{NATIVES, SERVICE_UNKNOWN, SeriesKey, SeriesValue};
 
-use super::{Ledger, Totals, add};
+use super::{Counted, Ledger, Totals, add};
 use crate::{
     kernel::books::route_key,
     observe::{
@@ -96,7 +96,38 @@ impl Ledger {
             }
         }
         self.settle()?;
+        self.end_routes(now)?;
         self.close_ports()
+    }
+
+    /// Forgets the routes that have given their places back long ago. What was shown with others stays with these.
+    fn end_routes(&mut self, now: Instant) -> Result<()> {
+        let retired = self.routes.take_retired(now);
+        if retired.is_empty() {
+            return Ok(());
+        }
+        let into: HashMap<u32, Option<u32>> = retired.iter().map(|route| (route.route, route.into)).collect();
+        let keys: Vec<SeriesKey> = self
+            .counted
+            .keys()
+            .filter(|key| into.contains_key(&key.route))
+            .copied()
+            .collect();
+        let ended = self.end_series(&keys)?;
+        let born = monotonic();
+        for (key, value) in ended {
+            let Some(Some(route)) = into.get(&key.route) else {
+                self.count_as_ended(&key, &value);
+                continue;
+            };
+            let key = SeriesKey { route: *route, ..key };
+            let counted = self.counted.entry(key).or_insert_with(|| {
+                self.room.take_anyway(key.service);
+                Counted::new(0, born)
+            });
+            add(&mut counted.value, &value);
+        }
+        self.teach_routes()
     }
 
     /// Forgets ports that nobody listens on any more: a client's connection may have the same number.
@@ -152,14 +183,16 @@ impl Ledger {
         self.end_series(&keys)?;
         self.books.end_shapes(numbers)?;
         for number in numbers {
+            // Their series have ended already.
+            self.routes.forget_service(*number);
             self.ended.remove(number);
             self.usage.forget(*number);
         }
         Ok(())
     }
 
-    /// Forgets series.
-    pub(super) fn end_series(&mut self, keys: &[SeriesKey]) -> Result<()> {
+    /// Forgets series. The result is what was counted for them.
+    pub(super) fn end_series(&mut self, keys: &[SeriesKey]) -> Result<HashMap<SeriesKey, SeriesValue>> {
         let mut values: HashMap<SeriesKey, SeriesValue> = HashMap::new();
         self.books.end_series(keys, |key, value| {
             add(values.entry(*key).or_default(), value);
@@ -175,17 +208,6 @@ impl Ledger {
             self.room.leave(key.service);
             self.shown_as_none.remove(key);
             self.native_as_none.remove(key);
-        }
-        let long_lived = self.services.long_lived();
-        for (key, value) in values {
-            if self.services.get(key.service).is_none() {
-                continue;
-            }
-            let labels = self.labels(&key, key.route);
-            let handlers = long_lived.get(&*labels.identity.service);
-            let is_long_lived = handlers.is_some_and(|handlers| handlers.contains(&*labels.handler));
-            let totals = self.ended.entry(key.service).or_default();
-            totals.add(&value, key.status, is_long_lived || key.is_stream());
         }
         for number in self.room.take_full() {
             if self.services.get(number).is_some() {
@@ -205,7 +227,17 @@ impl Ledger {
             self.shown_waits.forget(&key);
             self.waits_as_none.remove(&key);
         }
-        Ok(())
+        Ok(values)
+    }
+
+    /// The totals of a service go on from what was counted in a series that has ended.
+    fn count_as_ended(&mut self, key: &SeriesKey, value: &SeriesValue) {
+        let labels = self.labels(key, key.route);
+        let long_lived = self.services.long_lived();
+        let handlers = long_lived.get(&*labels.identity.service);
+        let is_long_lived = handlers.is_some_and(|handlers| handlers.contains(&*labels.handler));
+        let totals = self.ended.entry(key.service).or_default();
+        totals.add(value, key.status, is_long_lived || key.is_stream());
     }
 
     /// What was counted for a service in series that have ended: its totals go on from there.

@@ -1,12 +1,9 @@
 //! The names of a single request's series.
 
-use vigie_ebpf::types::{ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, SERVICE_IGNORED};
+use vigie_ebpf::types::{ROUTE_NONE, ROUTE_OTHER, ROUTE_UNKNOWN, SERVICE_IGNORED, tells_of_path};
 
 use super::Ledger;
-use crate::observe::{
-    routes::{Routes, is_found},
-    services::Services,
-};
+use crate::observe::{routes::Routes, services::Services};
 use vigie_ebpf::traced::TraceEvent;
 
 impl Ledger {
@@ -37,7 +34,7 @@ impl Ledger {
     /// The route that a request of a path's shape was counted under, as `Routes::answered` would have it.
     pub(super) fn route_of(&self, service: u16, shape: u64, status: u16) -> u32 {
         let known = self.routes.known(service, shape);
-        known.unwrap_or(if is_found(status) { ROUTE_OTHER } else { ROUTE_NONE })
+        known.unwrap_or(if tells_of_path(status) { ROUTE_OTHER } else { ROUTE_NONE })
     }
 
     /// The services.
