@@ -465,7 +465,9 @@ serve(second)
 fn a_server_in_its_own_network_is_seen() {
     let dir = TempDir::new().unwrap();
     let port = free_port().unwrap();
-    let script = dir.write("app.py", format!("{PRELUDE}{LISTENER}").as_bytes()).unwrap();
+    let script = dir
+        .write(&format!("app_{port}.py"), format!("{PRELUDE}{LISTENER}").as_bytes())
+        .unwrap();
     let mut command = Command::new("unshare");
     command.args(["--net", "sh", "-c", "ip link set lo up; exec \"$0\" \"$@\""]);
     command.arg(python()).arg(script).arg(port.to_string());

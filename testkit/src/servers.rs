@@ -155,7 +155,8 @@ pub fn wait_for_store(server: &Server) -> Result<()> {
 pub fn python_app(python: &Path, script: &str, args: &[&str]) -> Result<Server> {
     let dir = TempDir::new()?;
     let port = free_port()?;
-    let script = dir.write("app.py", script.as_bytes())?;
+    // A service is named after its script: each is one of its own.
+    let script = dir.write(&format!("app_{port}.py"), script.as_bytes())?;
     let mut command = Command::new(python);
     command
         .arg(script)

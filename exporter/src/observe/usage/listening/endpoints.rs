@@ -24,6 +24,8 @@ type Address = (u64, [u8; 16]);
 #[derive(Clone, Copy, Debug)]
 struct Endpoint {
     since: Instant,
+    /// When it was first seen that there is no socket any more.
+    lost: Option<Instant>,
     /// Whether there is a socket.
     is_there: bool,
     /// Whether somebody could accept.
@@ -59,6 +61,7 @@ impl Port {
         self.sockets.insert(socket.cookie);
         let endpoint = self.endpoints.entry((namespace, socket.address)).or_insert(Endpoint {
             since: now,
+            lost: None,
             is_there: true,
             is_served,
         });
@@ -70,6 +73,7 @@ impl Port {
     pub fn miss(&mut self, namespace: u64, now: Instant) {
         let endpoint = Endpoint {
             since: now,
+            lost: Some(now),
             is_there: false,
             is_served: false,
         };
@@ -99,14 +103,17 @@ impl Port {
         let is_missed = service_of_port.is_missed() && !scene.services.is_replaced(service_of_port);
         self.endpoints.retain(|_, endpoint| {
             if endpoint.is_there {
+                endpoint.lost = None;
                 return true;
             }
+            let lost = *endpoint.lost.get_or_insert(scene.now);
             if !is_alive {
                 // When it has ended is found out apart: until then it is there.
                 return is_missed || service_of_port.is_alive();
             }
-            let has_moved = newest.is_some_and(|newest| newest.saturating_duration_since(endpoint.since) > TOGETHER);
-            !has_moved
+            let has_moved =
+                |newest: Instant| newest >= lost || newest.saturating_duration_since(endpoint.since) > TOGETHER;
+            !newest.is_some_and(has_moved)
         });
         self.usage.is_listening = !self.endpoints.is_empty() && self.endpoints.values().all(|one| one.is_served);
         !self.endpoints.is_empty()
