@@ -134,10 +134,10 @@ pub const STATUS_ABORTED: u16 = 0;
 /// exist with "not found". No answer at all says nothing, either.
 #[inline(always)]
 pub fn tells_of_path(status: u16) -> bool {
-    match status {
-        STATUS_ABORTED | 300..=303 | 305..=308 | 400 | 401 | 403 | 404 | 405 | 407 | 429 | 501 => false,
-        _ => true,
-    }
+    !matches!(
+        status,
+        STATUS_ABORTED | 300..=303 | 305..=308 | 400 | 401 | 403 | 404 | 405 | 407 | 429 | 501
+    )
 }
 
 /// The time series a request belongs to.
