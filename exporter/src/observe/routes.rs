@@ -652,6 +652,12 @@ impl Routes {
         if has_room {
             found.place = Place::Named;
         }
+        if found.state == State::Capped {
+            // Its number has no series for the kernel to count in: each request would travel.
+            let (shape, route) = (found.shape, ROUTE_OTHER);
+            self.shapes.put((service, shape), Known::Route(route));
+            self.lessons.push(Lesson::Route { service, shape, route });
+        }
     }
 
     /// The route that requests of a route are counted under from now on: its own, or that of all that came past the cap.

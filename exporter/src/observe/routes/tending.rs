@@ -178,8 +178,7 @@ impl Routes {
         }
     }
 
-    /// Routes that came too late begin anew under their own names, if there is room now and they are asked for: what was counted stays
-    /// in `other`.
+    /// Routes that came too late can begin anew under their own names, if there is room now: what was counted stays in `other`.
     fn readmit(&mut self, service: u16) {
         let room = self.cap.saturating_sub(self.taken(service).named);
         let Some(of_service) = self.services.get(&service).filter(|_| room > 0) else {
@@ -187,10 +186,7 @@ impl Routes {
         };
         let late = of_service.routes.iter().copied().filter(|number| {
             let route = self.numbers.get(*number);
-            route.is_some_and(|route| {
-                let is_idle = self.now.saturating_duration_since(route.since) >= self.idle;
-                route.state == State::Capped && route.retired.is_none() && !is_idle
-            })
+            route.is_some_and(|route| route.state == State::Capped && route.retired.is_none())
         });
         for number in late.take(room).collect::<Vec<_>>() {
             self.retire(number);
