@@ -306,10 +306,13 @@ fn a_path_that_was_forgotten_is_counted_all_the_same() {
     assert_eq!(routes.forgotten(), 2);
 }
 
+/// What a kind of value is called, the paths of it, and their status.
+type Kind = (&'static str, fn(usize) -> String, u16);
+
 /// Each kind of value that a stranger can invent any number of, and 20 real routes behind them.
 #[test]
 fn no_kind_of_value_uses_up_the_routes() {
-    let kinds: [(&str, fn(usize) -> String, u16); 18] = [
+    let kinds: [Kind; 18] = [
         ("login redirects", |i| format!("/{}", word(i)), 302),
         ("log in first", |i| format!("/{}", word(i)), 401),
         ("forbidden", |i| format!("/{}", word(i)), 403),
