@@ -57,6 +57,13 @@ impl NativeCounts {
         }
     }
 
+    /// Adds what was counted elsewhere.
+    pub fn add(&self, place: usize, counts: &Native) {
+        for (sum, count) in self.counts(place).into_iter().flatten().zip(counts) {
+            sum.fetch_add(*count, Ordering::Relaxed);
+        }
+    }
+
     /// Gives a place back: the next series begins at zero.
     pub fn clear(&self, place: usize) {
         for count in self.counts(place).into_iter().flatten() {

@@ -172,6 +172,10 @@ impl Families {
         let dropped = [("ended", ended), ("silent", silent), ("nameless", nameless)]
             .map(|(reason, count)| counter(vec![pair("reason", reason)], count as f64))
             .into();
+        let folded = snapshot.folded.iter();
+        let folded = folded
+            .map(|(reason, count)| counter(vec![pair("reason", *reason)], *count as f64))
+            .collect();
         let build = vec![
             pair("version", env!("CARGO_PKG_VERSION")),
             pair("arch", std::env::consts::ARCH),
@@ -218,6 +222,12 @@ impl Families {
                 Kind::Counter,
                 "Request series that there was no room for: their requests are counted under handler=\"other\".",
                 vec![counter(vec![], snapshot.room.1 as f64)],
+            ),
+            family(
+                "vigie_routes_folded_total",
+                Kind::Counter,
+                "Routes that were folded into others, and paths that found no room, by reason.",
+                folded,
             ),
             family(
                 "vigie_services_dropped_total",
@@ -365,6 +375,7 @@ mod tests {
             events: Events::default(),
             runnable: None,
             series: 3,
+            folded: Vec::new(),
             room: (0, 0),
             dropped: Dropped::default(),
             usage: UsageSnapshot::default(),

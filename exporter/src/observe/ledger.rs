@@ -8,6 +8,7 @@ mod exemplars;
 mod lives;
 mod names;
 mod processes;
+mod retired;
 mod room;
 mod series;
 mod tending;
@@ -130,6 +131,8 @@ pub struct Snapshot {
     pub runnable: Option<Vec<(u32, u32)>>,
     /// How many series the kernel keeps.
     pub series: usize,
+    /// How many routes were folded into others, by reason.
+    pub folded: Vec<(&'static str, u64)>,
     /// How many there may be, and how many were refused for want of room.
     pub room: (usize, u64),
     /// Services that lost their numbers before their time.
@@ -616,6 +619,9 @@ impl Ledger {
             exchanged.push((Rc::clone(&service.identity), self.books.exchanged(number)?));
             sched.push((Rc::clone(&service.identity), self.books.sched(number)?));
         }
+        let counts = self.books.lost()?;
+        let mut folded = self.routes.folded().to_vec();
+        folded.push(("budget", counts[Lost::OverBudget as usize]));
         let mut lost: Vec<_> = [
             ("ring_full", Lost::RingFull),
             ("no_socket_state", Lost::NoSocketState),
@@ -626,8 +632,7 @@ impl Ledger {
             ("unseen_end", Lost::UnseenEnd),
         ]
         .into_iter()
-        .zip(self.books.lost()?)
-        .map(|((name, _), count)| (name, count))
+        .map(|(name, reason)| (name, counts[reason as usize]))
         .collect();
         lost.push(("reentered", self.books.missed()?));
         lost.push(("path_forgotten", self.routes.forgotten()));
@@ -652,6 +657,7 @@ impl Ledger {
             events: self.events,
             runnable: self.books.runnable(&self.cpus)?,
             series,
+            folded,
             room: (self.room.most(), self.room.refused),
             dropped: self.services.dropped(),
             usage,

@@ -727,7 +727,6 @@ impl Routes {
     }
 
     /// How many routes were folded, by reason: paths that found no room, and routes that have collapsed or given their places to others.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no metric shows it yet"))]
     pub fn folded(&self) -> [(&'static str, u64); 3] {
         [Fold::Cap, Fold::Collapsed, Fold::Idle].map(|reason| (reason.name(), self.folded[reason as usize]))
     }

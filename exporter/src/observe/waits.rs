@@ -78,6 +78,14 @@ impl Shown {
 // === impl WaitBuckets ===
 
 impl WaitBuckets {
+    /// Those that are counted one by one: all but the shortest.
+    pub fn long(&self) -> Waits {
+        let mut long = Waits::default();
+        long.queue.copy_from_slice(&self.queue[1..]);
+        long.runqueue.copy_from_slice(&self.runqueue[1..]);
+        long
+    }
+
     /// Adds another route's.
     pub fn add(&mut self, other: &Self) {
         let Self { queue, runqueue } = other;

@@ -53,6 +53,7 @@ fn snapshot(requests: &[(&str, &'static str, u16, usize)], born: impl Fn(u16) ->
         events: Events::default(),
         runnable: None,
         series: 0,
+        folded: Vec::new(),
         room: (0, 0),
         dropped: Default::default(),
         usage: UsageSnapshot::default(),

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use vigie_ebpf::types::{NATIVES, SERVICE_UNKNOWN, SeriesKey, SeriesValue};
 
-use super::{Counted, Ledger, Totals, add};
+use super::{Ledger, Totals, add};
 use crate::{
     kernel::books::route_key,
     observe::{
@@ -98,36 +98,6 @@ impl Ledger {
         self.settle()?;
         self.end_routes(now)?;
         self.close_ports()
-    }
-
-    /// Forgets the routes that have given their places back long ago. What was shown with others stays with these.
-    fn end_routes(&mut self, now: Instant) -> Result<()> {
-        let retired = self.routes.take_retired(now);
-        if retired.is_empty() {
-            return Ok(());
-        }
-        let into: HashMap<u32, Option<u32>> = retired.iter().map(|route| (route.route, route.into)).collect();
-        let keys: Vec<SeriesKey> = self
-            .counted
-            .keys()
-            .filter(|key| into.contains_key(&key.route))
-            .copied()
-            .collect();
-        let ended = self.end_series(&keys)?;
-        let born = monotonic();
-        for (key, value) in ended {
-            let Some(Some(route)) = into.get(&key.route) else {
-                self.count_as_ended(&key, &value);
-                continue;
-            };
-            let key = SeriesKey { route: *route, ..key };
-            let counted = self.counted.entry(key).or_insert_with(|| {
-                self.room.take_anyway(key.service);
-                Counted::new(0, born)
-            });
-            add(&mut counted.value, &value);
-        }
-        self.teach_routes()
     }
 
     /// Forgets ports that nobody listens on any more: a client's connection may have the same number.
@@ -231,7 +201,7 @@ impl Ledger {
     }
 
     /// The totals of a service go on from what was counted in a series that has ended.
-    fn count_as_ended(&mut self, key: &SeriesKey, value: &SeriesValue) {
+    pub(super) fn count_as_ended(&mut self, key: &SeriesKey, value: &SeriesValue) {
         let labels = self.labels(key, key.route);
         let long_lived = self.services.long_lived();
         let handlers = long_lived.get(&*labels.identity.service);
