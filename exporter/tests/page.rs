@@ -187,7 +187,7 @@ fn assert_fits_everywhere(browser: &mut Chromium) {
             assert_fits(browser);
             let select = browser.value("document.querySelector('#service').getBoundingClientRect().width");
             assert!(
-                select.as_f64() > Some(150.0),
+                select.as_f64() > Some(120.0),
                 "the choice of services has {select} pixels at {width}"
             );
         }
