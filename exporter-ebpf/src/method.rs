@@ -8,6 +8,8 @@ use crate::bytes::{equal, select};
 
 /// The name of every valid token that has no entry of its own.
 pub const OTHER: &str = "_OTHER";
+/// The number of that.
+pub const NAMELESS: u8 = 0;
 
 /// The methods with a name of their own. A method's number is its place here plus one; 0 is [`OTHER`].
 ///

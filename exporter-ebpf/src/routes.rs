@@ -122,7 +122,7 @@ pub extern "C" fn vigie_is_busy(shape: u64, service: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_may_show(service: u64) -> u64 {
-    let Some(shown) = SHOWN_PATHS.get_ptr_mut(service as u32) else {
+    let Some(shown) = SHOWN_PATHS.get_ptr_mut(vigie_ebpf::service::slot(service as u16)) else {
         return 1;
     };
     // SAFETY: the function has no preconditions.

@@ -279,7 +279,7 @@ time.sleep(1000)
 "#,
     );
     let name = server.port().to_string();
-    // It has a name of its own making: the port leads to it.
+    // It has a name of its own making: the port leads to it, once it has answered there.
     let service = |scrape: &Scrape| {
         let mut samples = scrape.samples("service_listening");
         let sample = samples.find(|sample| sample.labels["port"] == name);
@@ -289,6 +289,7 @@ time.sleep(1000)
     while family(server.pid()).iter().map(|id| books(*id).0).sum::<u64>() < 13 && Instant::now() < end {
         thread::sleep(PAUSE);
     }
+    get(&mut connect(server.address()), "/");
     thread::sleep(Duration::from_millis(300));
     let scrape = settled_scrape(&vigie, |scrape| service(scrape).is_some());
     let service = service(&scrape).unwrap();
@@ -381,7 +382,9 @@ fn knock(address: SocketAddr) -> std::os::fd::OwnedFd {
 fn a_backlog_fills_and_overflows() {
     let server = start(LISTENER);
     let port = server.port();
-    let vigie = vigie(&[]);
+    // It never answers a request: a rule says that it is a server.
+    let dir = TempDir::new().unwrap();
+    let vigie = vigie(&["--config.file", &config(&dir, "fills", port)]);
     let settled = |expected: [f64; 5]| {
         let expected = expected.map(Some);
         let scrape = settled_scrape(&vigie, |scrape| port_state(scrape, port) == expected);
@@ -440,8 +443,9 @@ threading.Thread(target=serve, args=(first,), daemon=True).start()
 serve(second)
 "#,
     );
-    let vigie = vigie(&[]);
     let port = server.port();
+    let dir = TempDir::new().unwrap();
+    let vigie = vigie(&["--config.file", &config(&dir, "keeps", port)]);
     let before = settled_scrape(&vigie, |scrape| port_state(scrape, port)[0].is_some());
     // A client that waited for the server to be there has gone, and the server keeps its side.
     let open = port_state(&before, port)[3].unwrap();
@@ -479,7 +483,7 @@ fn a_server_in_its_own_network_is_seen() {
         inside.and_then(|_| namespace::in_network_of(server.pid(), || Ok(TcpStream::connect(address)?)).ok())
     };
     server.wait_for(Duration::from_secs(10), knock).unwrap();
-    let vigie = vigie(&[]);
+    let vigie = vigie(&["--config.file", &config(&dir, "inside", port)]);
     let connect = || namespace::in_network_of(server.pid(), || Ok(TcpStream::connect(address)?)).unwrap();
     let _clients: Vec<TcpStream> = (0..3).map(|_| connect()).collect();
     let expected = [1.0, 3.0, 5.0, 3.0, 0.0].map(Some);

@@ -63,6 +63,14 @@ impl ProcessTable {
         self.entry(process).map_or(0, |entry| entry.load(Ordering::Relaxed))
     }
 
+    /// Changes the entry of a process, if it is still this one.
+    pub fn replace(&self, process: u32, expected: u16, entry: u16) {
+        if let Some(place) = self.entry(process) {
+            // Whoever has changed it meanwhile knows better.
+            let _ = place.compare_exchange(expected, entry, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     /// Sets the entry of a process.
     pub fn set(&self, process: u32, service: u16) {
         if let Some(entry) = self.entry(process) {

@@ -34,7 +34,7 @@ use vigie_ebpf::{
     request::PATH,
     types::{
         Exchanged, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
-        SERVICE_UNKNOWN, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
+        SERVICE_UNKNOWN, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event, tells_of_path,
     },
 };
 
@@ -52,7 +52,7 @@ use self::{
 use super::{
     identity::Identity,
     listeners::listeners,
-    routes::Routes,
+    routes::{NOT_FOUND, Routes},
     services::{Dropped, Services},
     traced::{WallClock, monotonic},
     usage::{Usage, UsageSnapshot},
@@ -190,12 +190,14 @@ pub struct Ledger {
     ports: HashSet<u16>,
     cpus: Vec<u32>,
     usage: Usage,
-    /// The service that a process was found to be of, of those that were met last.
-    met: LruCache<u32, u16>,
+    /// The service that a process was found to be of, and when that process started, of those that were met last.
+    met: LruCache<u32, (u16, u64)>,
     /// What tells when exemplars were.
     clock: WallClock,
     /// When it was last looked who has ended.
     ticked: Option<Instant>,
+    /// When what is gone was last forgotten.
+    forgot: Instant,
     /// When room was last made for routes.
     tended: Instant,
 }
@@ -329,6 +331,7 @@ impl Ledger {
             ended: HashMap::new(),
             room,
             ticked: None,
+            forgot: Instant::now(),
             books,
             ring,
             bounds: padded_bounds(config.buckets.nanos()),
@@ -450,6 +453,11 @@ impl Ledger {
         if key.service == SERVICE_IGNORED {
             return Ok(());
         }
+        // How a method that nobody knows, or that is refused, is answered says nothing of the path: no more than 404 does.
+        let said = match key.method {
+            method::NAMELESS if !tells_of_path(key.status) => NOT_FOUND,
+            _ => key.status,
+        };
         let mut lesson = None;
         if is_rest {
             // Routes have learnt from it when it was counted.
@@ -457,12 +465,12 @@ impl Ledger {
                 key.route = self.route_of(key.service, shape, key.status);
             }
         } else if key.route == ROUTE_UNKNOWN || self.routes.is_stale(key.route) {
-            (key.route, lesson) = self.routes.answered(key.service, shape, key.status);
+            (key.route, lesson) = self.routes.answered(key.service, shape, said);
         }
         let now = monotonic();
         if !is_rest {
             let was_pending = self.routes.is_pending(key.route);
-            self.routes.note(key.route, key.status);
+            self.routes.note(key.route, said);
             if was_pending && !self.routes.is_pending(key.route) {
                 self.is_born_again(key.route, now);
             }
@@ -636,7 +644,7 @@ impl Ledger {
         .collect();
         lost.push(("reentered", self.books.missed()?));
         lost.push(("path_forgotten", self.routes.forgotten()));
-        let usage = self.usage.collect(&self.books, &self.services, &self.cpus)?;
+        let usage = self.usage.collect(&self.books, &mut self.services, &self.cpus)?;
         Ok(Snapshot {
             taken,
             clock: self.clock,

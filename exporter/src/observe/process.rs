@@ -176,7 +176,7 @@ pub fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// A time since boot as `/proc/<pid>/stat` has it, in clock ticks.
+/// A time since boot as `/proc/<pid>/stat` has it, in clock ticks: rounded down, as `nsec_to_clock_t()` in the kernel does.
 #[must_use]
 pub fn ticks(nanoseconds: u64) -> u64 {
     nanoseconds / (1_000_000_000 / rustix::param::clock_ticks_per_second())

@@ -39,7 +39,7 @@ pub const OTHER: &str = "other";
 
 /// How many shapes of paths are remembered: what they are, or where they wait for their first response.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
-const NOT_FOUND: u16 = 404;
+pub const NOT_FOUND: u16 = 404;
 /// How many paths of a service are routes although their answers said nothing about them.
 const UNTOLD: usize = 20;
 /// How long nobody asks for a route that gives its place to another.

@@ -5,6 +5,7 @@
 
 mod life;
 mod numbers;
+mod ports;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,10 +16,12 @@ use std::{
 };
 
 use log::info;
-use vigie_ebpf::service::slot;
 
-pub use self::life::{Kill, Life};
 use self::numbers::Numbers;
+pub use self::{
+    life::{Kill, Life},
+    ports::Ports,
+};
 use super::{
     containers::ContainerFiles,
     identity::Identity,
@@ -31,8 +34,6 @@ use crate::config::ServiceRule;
 
 /// The service that everything belongs to while there are more services than numbers.
 const REST: &str = "other";
-/// How many processes are remembered as listening.
-const MAX_LISTENING: usize = 8192;
 
 /// Processes whose names are kept for when they lose what names them.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -46,8 +47,10 @@ pub struct Service {
     pub rule: Option<usize>,
     /// Whether somebody has asked for it to run: it is in a unit or in a container.
     pub is_managed: bool,
-    /// The ports that it has answered requests on; 0 for unix sockets.
-    pub answered: BTreeSet<u16>,
+    /// Whether it has answered a request.
+    pub has_answered: bool,
+    /// The ports that it has answered requests on, and when each was last listened on; 0 for unix sockets.
+    pub answered: BTreeMap<u16, Option<Instant>>,
     /// Whether it runs.
     pub life: Life,
     /// The unit that its processes are in, and the application that they are.
@@ -91,12 +94,13 @@ pub struct Services {
     numbers: Numbers,
     services: BTreeMap<u16, Service>,
     by_identity: HashMap<Identity, u16>,
-    /// The applications that run in a unit.
-    units: HashMap<String, BTreeSet<String>>,
     files: ContainerFiles,
     remembered: Remembered,
-    /// What a process listens on, and when that process started: its id may come again.
-    ports: HashMap<u32, (u64, BTreeSet<u16>)>,
+    ports: Ports,
+    /// When the kernel's lists of sockets were last read.
+    listed: Instant,
+    /// When it was last looked who has ended.
+    ticked: Option<Instant>,
     changes: Vec<Change>,
     dropped: Dropped,
     has_warned: bool,
@@ -114,10 +118,11 @@ impl Services {
             numbers: Numbers::default(),
             services: BTreeMap::new(),
             by_identity: HashMap::new(),
-            units: HashMap::new(),
             files: ContainerFiles::new(Path::new("/")),
             remembered: Remembered::new(REMEMBERED),
-            ports: HashMap::new(),
+            ports: Ports::default(),
+            listed: Instant::now(),
+            ticked: None,
             changes: Vec::new(),
             dropped: Dropped::default(),
             has_warned: false,
@@ -126,34 +131,55 @@ impl Services {
 
     /// A process listens on a TCP port.
     pub fn add_port(&mut self, process: u32, port: u16) {
-        let Ok(start) = ProcessInfo::read_start(process) else {
-            return;
-        };
-        if self.ports.len() >= MAX_LISTENING && !self.ports.contains_key(&process) {
-            self.forget_gone();
+        if let Ok(start) = ProcessInfo::read_start(process) {
+            self.ports.add(process, start, port);
         }
-        let known = self.ports.entry(process).or_insert_with(|| (start, BTreeSet::new()));
-        if known.0 != start {
-            *known = (start, BTreeSet::new());
-        }
-        known.1.insert(port);
     }
 
-    /// The processes that have begun to listen, with their ports.
-    pub fn listening(&self) -> impl Iterator<Item = (u32, &BTreeSet<u16>)> {
-        self.ports.iter().map(|(process, (_, ports))| (*process, ports))
+    /// What processes have begun to listen on.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
     }
 
-    /// Forgets what processes listened on that are gone.
-    pub fn forget_gone(&mut self) {
-        let remembered = &mut self.remembered;
-        self.ports.retain(|process, (start, _)| {
-            let is_there = ProcessInfo::read_start(*process).is_ok_and(|now| now == *start);
-            if !is_there {
-                remembered.forget(*process, *start);
+    /// The kernel's lists were read, and have these ports of these processes and services.
+    pub fn found(&mut self, is_listened: impl Fn(u32, u16) -> bool, listening: impl Iterator<Item = (u16, u16)>) {
+        self.ports.found(is_listened);
+        let now = Instant::now();
+        self.listed = now;
+        for (number, port) in listening {
+            if let Some(service) = self.services.get_mut(&number)
+                && let Some(seen) = service.answered.get_mut(&port)
+            {
+                *seen = Some(now);
             }
-            is_there
-        });
+        }
+    }
+
+    /// The ports that services have answered on, have listened on, and have not for as long as what has ended is kept. They are
+    /// forgotten with this.
+    pub fn take_closed(&mut self) -> Vec<(u16, u16)> {
+        let (listed, retention) = (self.listed, self.retention);
+        let mut closed = Vec::new();
+        for (number, service) in &mut self.services {
+            if !service.is_alive() {
+                continue;
+            }
+            service.answered.retain(|port, seen| {
+                let is_closed = seen.is_some_and(|seen| listed.saturating_duration_since(seen) > retention);
+                if is_closed {
+                    closed.push((*number, *port));
+                }
+                !is_closed
+            });
+        }
+        closed
+    }
+
+    /// Forgets what processes listened on that are gone. `heir`: a process of the same service.
+    pub fn forget_gone(&mut self, heir: impl Fn(u32) -> Option<u32>) {
+        let remembered = &mut self.remembered;
+        self.ports
+            .forget_gone(heir, |process, start| remembered.forget(process, start));
     }
 
     /// Whether a rule asks for a port.
@@ -161,18 +187,11 @@ impl Services {
         self.rules.iter().any(|rule| !rule.ports.is_empty())
     }
 
-    fn ports_of(&self, info: &ProcessInfo) -> BTreeSet<u16> {
-        let known = self
-            .ports
-            .get(&info.pid)
-            .filter(|(start, _)| *start == info.start_ticks);
-        known.map(|(_, ports)| ports.clone()).unwrap_or_default()
-    }
-
-    /// Finds the service of a process. What became of numbers on the way is for [`Self::take_changes`].
-    pub fn identify(&mut self, info: &ProcessInfo, port: u16) -> u16 {
+    /// Finds the service of a process. `is_running`: whether a service has a process right now. What became of numbers on the way
+    /// is for [`Self::take_changes`].
+    pub fn identify(&mut self, info: &ProcessInfo, port: u16, is_running: impl Fn(u16) -> bool) -> u16 {
         let described = self.describe(info, port);
-        self.number(described)
+        self.number(described, is_running)
     }
 
     /// What is known of the service of a process, which has been seen on a port, or on none (0).
@@ -182,14 +201,14 @@ impl Services {
         } else {
             None
         };
-        let mut ports = self.ports_of(info);
+        let mut ports: BTreeSet<u16> = self.ports.of(info).collect();
         ports.insert(port);
         // A worker may accept on a socket that its master listens on. A supervisor's own ports are not its children's.
         if let Some(master) = parent
             .as_ref()
             .filter(|parent| parent.exe.is_some() && parent.exe == info.exe)
         {
-            ports.extend(self.ports_of(master));
+            ports.extend(self.ports.of(master));
         }
         let parent = namer(info);
         let ports: Vec<u16> = ports.into_iter().filter(|port| *port != 0).collect();
@@ -198,14 +217,19 @@ impl Services {
     }
 
     /// The number of a service, which is given one if it has none.
-    fn number(&mut self, described: Described) -> u16 {
-        let is_shared = self.is_shared(&described);
+    fn number(&mut self, described: Described, is_running: impl Fn(u16) -> bool) -> u16 {
+        let is_shared = self.is_shared(&described, is_running);
         let identity = self.shown(described.identity(is_shared));
-        if let Some(number) = self.by_identity.get(&identity).copied() {
+        let known = self.of_application(&described, &identity);
+        if let Some(number) = known.or_else(|| self.by_identity.get(&identity).copied()) {
             if let Some(service) = self.services.get_mut(&number) {
                 service.life = Life::Alive;
                 service.is_weak &= described.is_weak;
                 service.is_managed |= described.is_managed();
+                service.rule = service.rule.or(described.rule.map(|(rule, _)| rule));
+                if !described.is_weak {
+                    service.application = (described.unit, described.app);
+                }
             }
             return number;
         }
@@ -214,6 +238,24 @@ impl Services {
         };
         self.add(number, identity, described);
         number
+    }
+
+    /// The service of an application in a unit, whatever it is called: it keeps its name when another application of the unit ends.
+    fn of_application(&self, described: &Described, identity: &Identity) -> Option<u16> {
+        let unit = described.unit.as_ref().filter(|_| described.rule.is_none())?;
+        let is_same = |service: &Service| {
+            let (of_unit, app) = &service.application;
+            let instance = |one: &Identity| (one.container.clone(), one.namespace.clone(), one.pod.clone());
+            service.rule.is_none()
+                && of_unit.as_ref() == Some(unit)
+                && *app == described.app
+                && service.part_of.is_none()
+                && instance(&service.identity) == instance(identity)
+        };
+        self.services
+            .iter()
+            .find(|(_, service)| is_same(service))
+            .map(|(number, _)| *number)
     }
 
     fn shown(&self, identity: Identity) -> Identity {
@@ -236,7 +278,8 @@ impl Services {
                 identity: Rc::new(identity),
                 rule: rule.map(|(rule, _)| rule),
                 is_managed,
-                answered: BTreeSet::new(),
+                has_answered: false,
+                answered: BTreeMap::new(),
                 life: Life::Alive,
                 application: (unit, app),
                 is_weak,
@@ -248,26 +291,40 @@ impl Services {
         self.changes.push(Change::Given(number));
     }
 
-    /// Whether the unit of a process runs several applications, and so names none of them. Those that it has named so far get their own
-    /// names.
-    fn is_shared(&mut self, described: &Described) -> bool {
-        let Some(unit) = described.unit.as_ref().filter(|_| described.rule.is_none()) else {
+    /// Whether the unit of a process runs several applications right now, and so names none of them. One that it has named so far gets a
+    /// name of its own. What has ended, or has no name yet, does not count: the next deployment may run another program.
+    fn is_shared(&mut self, described: &Described, is_running: impl Fn(u16) -> bool) -> bool {
+        let Some(unit) = described
+            .unit
+            .as_ref()
+            .filter(|_| described.rule.is_none() && !described.is_weak)
+        else {
             return false;
         };
-        let applications = self.units.entry(unit.clone()).or_default();
-        let is_new = applications.insert(described.app.clone());
-        if applications.len() < 2 {
-            return false;
-        }
-        if is_new && applications.len() == 2 {
+        let is_another = |number: u16, service: &Service| {
+            let (of_unit, app) = &service.application;
+            service.rule.is_none()
+                && of_unit.as_ref() == Some(unit)
+                && *app != described.app
+                && service.is_alive()
+                && !service.is_weak
+                && is_running(number)
+        };
+        let is_shared = self
+            .services
+            .iter()
+            .any(|(number, service)| is_another(*number, service));
+        if is_shared {
             self.rename_in(unit);
         }
-        true
+        is_shared
     }
 
     /// A unit turned out to run several applications: what it has named is named after its application.
     fn rename_in(&mut self, unit: &str) {
-        let of_unit = |service: &Service| service.application.0.as_deref() == Some(unit) && service.rule.is_none();
+        let of_unit = |service: &Service| {
+            service.application.0.as_deref() == Some(unit) && service.rule.is_none() && service.is_alive()
+        };
         let numbers: Vec<u16> = self
             .services
             .iter()
@@ -297,16 +354,16 @@ impl Services {
             "the service {} is called {} from now on",
             service.identity.service, better.service
         );
-        self.by_identity.remove(&*service.identity);
+        if self.by_identity.get(&*service.identity) == Some(&number) {
+            self.by_identity.remove(&*service.identity);
+        }
         service.identity = Rc::new(better.clone());
         let other = *self.by_identity.entry(better).or_insert(number);
-        if other != number {
-            service.part_of = Some(other);
-        }
+        service.part_of = (other != number).then_some(other);
     }
 
     /// Looks for a better name of a service, by one of its processes.
-    pub fn look_again(&mut self, number: u16, process: u32) {
+    pub fn look_again(&mut self, number: u16, process: u32, is_running: impl Fn(u16) -> bool) {
         let Ok(info) = ProcessInfo::read(process) else {
             return;
         };
@@ -314,7 +371,7 @@ impl Services {
         if described.is_weak {
             return;
         }
-        let is_shared = self.is_shared(&described);
+        let is_shared = self.is_shared(&described, is_running);
         let better = self.shown(described.identity(is_shared));
         if let Some(service) = self.services.get_mut(&number) {
             service.is_weak = false;
@@ -331,7 +388,7 @@ impl Services {
             if service.rule.is_some() || service.identity.service.as_ref() == REST {
                 return None;
             }
-            match (service.life, service.answered.is_empty()) {
+            match (service.life, !service.has_answered) {
                 (Life::Ended { since, .. }, true) => Some((0, since)),
                 (Life::Alive, true) => Some((1, service.since)),
                 (Life::Ended { since, .. }, false) => Some((2, since)),
@@ -374,17 +431,14 @@ impl Services {
         if self.by_identity.get(&*service.identity) == Some(&number) {
             self.by_identity.remove(&*service.identity);
         }
-        if let (Some(unit), app) = service.application {
-            let is_elsewhere = self
-                .services
-                .values()
-                .any(|other| other.application.0.as_ref() == Some(&unit) && other.application.1 == app);
-            if !is_elsewhere && let Some(applications) = self.units.get_mut(&unit) {
-                applications.remove(&app);
-                if applications.is_empty() {
-                    self.units.remove(&unit);
-                }
-            }
+        // What was a part of it is on its own.
+        let parts = self
+            .services
+            .iter_mut()
+            .filter(|(_, other)| other.part_of == Some(number));
+        for (part, service) in parts {
+            service.part_of = None;
+            self.by_identity.entry((*service.identity).clone()).or_insert(*part);
         }
         self.numbers.take_back(number);
         self.changes.push(Change::Freed(number));
@@ -395,8 +449,9 @@ impl Services {
         let Some(service) = self.services.get_mut(&number) else {
             return false;
         };
-        let is_first = service.answered.is_empty();
-        service.answered.insert(port);
+        let is_first = !service.has_answered;
+        service.has_answered = true;
+        service.answered.entry(port).or_insert(None);
         is_first
     }
 
@@ -453,11 +508,6 @@ impl Services {
     pub fn version(&self) -> u64 {
         self.numbers.version()
     }
-}
-
-/// Whether two numbers are of the same slot.
-pub fn same_slot(one: u16, other: u16) -> bool {
-    slot(one) == slot(other)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub use self::{
     host::{HostUsage, MODES},
     listening::PortUsage,
     pressure::{KINDS, Pressure, RESOURCES},
-    processes::{ProcessUsage, living},
+    processes::{Living, ProcessUsage, living},
 };
 use self::{cgroups::Cgroups, host::Host, listening::Listening, processes::Processes};
 use super::{identity::Identity, services::Services};
@@ -120,7 +120,7 @@ impl Usage {
     /// # Errors
     ///
     /// If the kernel side's maps cannot be read.
-    pub fn collect(&mut self, books: &Books, services: &Services, cpus: &[u32]) -> Result<UsageSnapshot> {
+    pub fn collect(&mut self, books: &Books, services: &mut Services, cpus: &[u32]) -> Result<UsageSnapshot> {
         let entry_of = |process: u32| books.processes.get(process);
         self.cgroups.begin();
         let cgroups = &mut self.cgroups;

@@ -46,6 +46,17 @@ pub fn add(sum: &mut Waits, other: &Waits) {
     }
 }
 
+/// What is left when a part is taken away.
+pub fn without(all: &Waits, part: &Waits) -> Waits {
+    let mut rest = *all;
+    let queue = rest.queue.iter_mut().zip(part.queue);
+    let runqueue = rest.runqueue.iter_mut().zip(part.runqueue);
+    for (count, less) in queue.chain(runqueue) {
+        *count = count.saturating_sub(less);
+    }
+    rest
+}
+
 fn complete(long: &[u64; PHASE_BOUNDS], requests: u64, shown: &mut u64) -> [u64; BUCKETS] {
     let mut buckets = [0; BUCKETS];
     buckets[1..].copy_from_slice(long);

@@ -12,14 +12,16 @@ use super::{Ledger, Totals, add};
 use crate::{
     kernel::books::route_key,
     observe::{
-        services::{Change, Kill, same_slot},
+        services::{Change, Kill},
         traced::monotonic,
-        usage::living,
+        usage::{Living, living},
     },
 };
 
 /// How often it is looked who has ended, while events come.
 pub const PERIOD: Duration = Duration::from_secs(10);
+/// How many series are started again at a time.
+const STARTED_AGAIN: usize = 64;
 /// How often, when somebody asks for the metrics.
 pub const SHORT_PERIOD: Duration = Duration::from_millis(500);
 
@@ -69,9 +71,20 @@ impl Ledger {
         {
             return Ok(());
         }
+        let is_long_ago = self
+            .ticked
+            .is_none_or(|_| now.saturating_duration_since(self.forgot) >= PERIOD);
         self.ticked = Some(now);
-        let living = living(&self.books.processes);
-        let alive = living
+        let Living {
+            handlers,
+            children,
+            stale,
+        } = living(&self.books.processes, |number| self.is_known(number));
+        // An entry whose number is nobody's would be the next one's who gets it.
+        for (process, entry) in stale {
+            self.books.processes.replace(process, entry, SERVICE_UNKNOWN);
+        }
+        let alive = handlers
             .iter()
             .map(|(number, processes)| (*number, processes.len() as u64))
             .collect();
@@ -85,28 +98,75 @@ impl Ledger {
             })
         });
         for number in self.services.weak(now) {
-            if let Some(process) = living.get(&number).and_then(|processes| processes.first()) {
-                self.services.look_again(number, *process);
+            if let Some(process) = handlers.get(&number).and_then(|processes| processes.first()) {
+                self.services
+                    .look_again(number, *process, |number| handlers.contains_key(&number));
             }
         }
         // What found no number is named anew when there is one.
         if let Some(rest) = self.services.nameless().filter(|_| self.services.has_room()) {
-            for process in living.get(&rest).into_iter().flatten() {
-                self.books.processes.set(*process, SERVICE_UNKNOWN);
+            for process in handlers.get(&rest).into_iter().flatten() {
+                self.books.processes.replace(*process, rest, SERVICE_UNKNOWN);
             }
         }
         self.settle()?;
+        if is_long_ago {
+            self.forgot = now;
+            let met = &self.met;
+            self.services.forget_gone(|process| {
+                let (number, _) = met.peek(&process)?;
+                handlers.get(number)?.first().copied()
+            });
+            // A server that has become another program, and has its socket still, is a server and nobody's child.
+            let servers: Vec<(u32, u16)> = self
+                .services
+                .ports()
+                .iter()
+                .filter(|(process, _)| children.contains(process))
+                .collect();
+            for (process, port) in servers {
+                self.meet_process(process, port)?;
+            }
+            self.start_again()?;
+        }
+        self.end_ports()?;
         self.end_routes(now)?;
         self.close_ports()
     }
 
+    /// Starts the series that the kernel had no memory for.
+    fn start_again(&mut self) -> Result<()> {
+        let waiting = self.counted.iter_mut().filter(|(_, counted)| !counted.is_started);
+        for (key, counted) in waiting.take(STARTED_AGAIN) {
+            counted.is_started = self.books.start_series(*key, counted.native)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the series of ports that a living service has closed long ago. Its totals go on.
+    fn end_ports(&mut self) -> Result<()> {
+        let closed: HashSet<(u16, u16)> = self.services.take_closed().into_iter().collect();
+        if closed.is_empty() {
+            return Ok(());
+        }
+        let keys = self
+            .counted
+            .keys()
+            .filter(|key| closed.contains(&(key.service, key.port)));
+        let keys: Vec<SeriesKey> = keys.copied().collect();
+        for (key, value) in self.end_series(&keys)? {
+            self.count_as_ended(&key, &value);
+        }
+        Ok(())
+    }
+
     /// Forgets ports that nobody listens on any more: a client's connection may have the same number.
     fn close_ports(&mut self) -> Result<()> {
-        let listening = self.services.listening().flat_map(|(_, ports)| ports.iter().copied());
+        let listening = self.services.ports().iter().map(|(_, port)| port);
         let answered = self
             .services
             .iter()
-            .flat_map(|(_, service)| service.answered.iter().copied());
+            .flat_map(|(_, service)| service.answered.keys().copied());
         let ports: HashSet<u16> = listening.chain(answered).collect();
         if ports != self.ports {
             self.books.adopt_ports(ports.iter().copied())?;
@@ -132,18 +192,20 @@ impl Ledger {
                 freed.push(*number);
             }
         }
-        if !freed.is_empty() {
-            self.end_services(&freed)?;
-        }
+        let ended = if freed.is_empty() {
+            Ok(())
+        } else {
+            self.end_services(&freed)
+        };
+        // Whatever has failed: nothing is counted for a service that has no slot.
         for change in &changes {
             if let Change::Given(number) = change
                 && self.services.get(*number).is_some()
             {
-                debug_assert!(!freed.iter().any(|old| same_slot(*old, *number) && old == number));
                 self.books.give_slot(*number)?;
             }
         }
-        Ok(())
+        ended
     }
 
     /// Forgets all that was counted for services.

@@ -13,10 +13,15 @@ use vigie_ebpf::{
 };
 
 use super::Ledger;
-use crate::observe::process::{ProcessInfo, children, run_the_same, share_cgroups, ticks};
+use crate::observe::{
+    process::{ProcessInfo, children, run_the_same, share_cgroups, ticks},
+    usage::living,
+};
 
 /// How many processes are remembered that were met last.
 pub const MET: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// The start of a process that was gone when it was looked for.
+const GONE: u64 = 0;
 
 impl Ledger {
     /// A process listens, or has read a request and is not known.
@@ -38,13 +43,12 @@ impl Ledger {
             self.events.process += 1;
         }
         let info = ProcessInfo::read(process).ok();
-        let Some(info) = info.filter(|info| info.start_ticks.abs_diff(ticks(start)) <= 1) else {
+        let Some(info) = info.filter(|info| info.start_ticks == ticks(start)) else {
             // It is gone, and maybe its id is another's. What it has answered is its own all the same.
             let command = command.split(|byte| *byte == 0).next().unwrap_or_default();
             let gone = ProcessInfo::from_parts(process, &String::from_utf8_lossy(command), Vec::new());
-            let service = self.services.identify(&gone, port);
-            self.settle()?;
-            self.met.put(process, service);
+            let service = self.identify(&gone, port)?;
+            self.met.put(process, (service, GONE));
             return Ok(());
         };
         if kind == event::LISTEN {
@@ -71,14 +75,13 @@ impl Ledger {
 
     /// The service of a process that was read, or has answered, a request.
     pub(super) fn service_of(&mut self, process: u32, port: u16) -> Result<u16> {
-        // An event of it came first.
-        if let Some(service) = self
-            .met
-            .get(&process)
-            .copied()
-            .filter(|service| self.is_known(*service))
-        {
-            return Ok(service);
+        // An event of it came first, if this is still the process that has the id, or nobody has.
+        let met = self.met.get(&process).copied();
+        if let Some((service, start)) = met.filter(|(service, _)| self.is_known(*service)) {
+            let is_same = |now: u64| start == GONE || now == start;
+            if ProcessInfo::read_start(process).map_or(true, is_same) {
+                return Ok(service);
+            }
         }
         let info =
             ProcessInfo::read(process).unwrap_or_else(|_| ProcessInfo::from_parts(process, "unknown", Vec::new()));
@@ -89,17 +92,24 @@ impl Ledger {
     fn name(&mut self, info: &ProcessInfo, port: u16) -> Result<u16> {
         let known = service::handler(self.books.processes.get(info.pid));
         if self.is_known(known) || known == SERVICE_IGNORED {
-            self.met.put(info.pid, known);
+            self.met.put(info.pid, (known, info.start_ticks));
             return Ok(known);
         }
-        let service = self.services.identify(info, port);
-        self.settle()?;
-        self.met.put(info.pid, service);
+        let service = self.identify(info, port)?;
+        self.met.put(info.pid, (service, info.start_ticks));
         self.books.processes.set(info.pid, service);
         if !info.is_unchanged() {
             self.books.processes.set(info.pid, SERVICE_UNKNOWN);
         }
         self.adopt_workers(info.pid, service);
+        Ok(service)
+    }
+
+    fn identify(&mut self, info: &ProcessInfo, port: u16) -> Result<u16> {
+        let table = &self.books.processes;
+        let is_running = |number: u16| living(table, |_| true).handlers.contains_key(&number);
+        let service = self.services.identify(info, port, is_running);
+        self.settle()?;
         Ok(service)
     }
 

@@ -48,17 +48,23 @@ impl Ledger {
         let values = self.end_series(&keys)?;
         for Ending { key, native, as_none } in endings {
             let value = values.get(&key).copied().unwrap_or_default();
-            match (into.get(&key.route).copied().flatten(), as_none) {
-                (Some(route), _) => self.move_to(SeriesKey { route, ..key }, &value, native.as_deref()),
-                (None, Some((part, native))) => {
-                    let none = SeriesKey {
-                        route: ROUTE_NONE,
-                        ..key
-                    };
-                    self.move_to(none, &part, native.as_deref());
-                    self.count_as_ended(&key, &subtract(&value, &part));
+            let (mut value, mut native) = (value, native);
+            let into = into.get(&key.route).copied().flatten();
+            if let Some((part, of_part)) = as_none.filter(|_| into != Some(ROUTE_NONE)) {
+                let none = SeriesKey {
+                    route: ROUTE_NONE,
+                    ..key
+                };
+                self.move_to(none, &part, of_part.as_deref());
+                value = subtract(&value, &part);
+                if let (Some(native), Some(of_part)) = (&mut native, &of_part) {
+                    let counts = native.iter_mut().zip(of_part.iter());
+                    counts.for_each(|(count, less)| *count = count.saturating_sub(*less));
                 }
-                (None, None) => self.count_as_ended(&key, &value),
+            }
+            match into {
+                Some(route) => self.move_to(SeriesKey { route, ..key }, &value, native.as_deref()),
+                None => self.count_as_ended(&key, &value),
             }
         }
         for EndingWaits {
@@ -67,11 +73,10 @@ impl Ledger {
             as_none,
         } in ending_waits
         {
-            let (route, moved) = match into.get(&key.route).copied().flatten() {
-                Some(route) => (route, Some(all)),
-                None => (ROUTE_NONE, as_none),
-            };
-            if let Some(moved) = moved {
+            let into = into.get(&key.route).copied().flatten();
+            let as_none = as_none.filter(|_| into != Some(ROUTE_NONE));
+            let rest = into.map(|route| (route, as_none.map_or(all, |part| waits::without(&all, &part))));
+            for (route, moved) in as_none.map(|part| (ROUTE_NONE, part)).into_iter().chain(rest) {
                 waits::add(self.waits.entry(SeriesKey { route, ..key }).or_default(), &moved);
             }
         }

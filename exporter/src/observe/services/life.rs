@@ -1,7 +1,7 @@
 //! Services begin, end, come back, and are forgotten.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -58,7 +58,7 @@ impl Service {
 
     /// Whether this is shown as a service that requests are sent to: it has answered one, or the config names it.
     pub fn is_server(&self) -> bool {
-        !self.answered.is_empty() || self.rule.is_some()
+        self.has_answered || self.rule.is_some()
     }
 }
 
@@ -73,36 +73,44 @@ impl Services {
     /// Looks who has ended, and forgets who has ended long ago. `alive`: how many processes each service has, by number;
     /// `killed`: the process of a service that was killed last.
     pub fn tick(&mut self, now: Instant, alive: &HashMap<u16, u64>, killed: impl Fn(u16) -> Option<Kill>) {
+        // It has ended at any time since it was last looked.
+        let since_last = self
+            .ticked
+            .map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.ticked = Some(now);
         for (number, service) in &mut self.services {
             let is_alive = alive.get(number).is_some_and(|processes| *processes > 0);
             match (service.life, is_alive) {
                 (Life::Alive, true) => {}
                 (Life::Ended { .. }, true) => service.life = Life::Alive,
                 (Life::Alive, false) => {
-                    let is_killed =
-                        killed(*number).is_some_and(|kill| kill.age < FOLLOWS && !POLITE.contains(&kill.signal));
+                    let is_killed = killed(*number)
+                        .is_some_and(|kill| kill.age < FOLLOWS + since_last && !POLITE.contains(&kill.signal));
                     service.life = Life::Ended { since: now, is_killed };
                 }
                 (Life::Ended { .. }, false) => {}
             }
         }
+        // A service and its parts are shown as one, and go together.
+        let kept: BTreeSet<u16> = self
+            .services
+            .iter()
+            .filter(|(_, service)| self.is_kept(service, now))
+            .map(|(number, service)| service.part_of.unwrap_or(*number))
+            .collect();
         let freed: Vec<u16> = self
             .services
             .iter()
-            .filter(|(_, service)| !self.is_kept(service, now))
+            .filter(|(number, service)| !kept.contains(&service.part_of.unwrap_or(**number)))
             .map(|(number, _)| *number)
             .collect();
         freed.into_iter().for_each(|number| self.free(number));
-        self.forget_gone();
     }
 
     fn is_kept(&self, service: &Service, now: Instant) -> bool {
         let Life::Ended { since, .. } = service.life else {
             return true;
         };
-        if let Some(other) = service.part_of {
-            return self.services.contains_key(&other);
-        }
         if !service.is_server() {
             return false;
         }

@@ -29,6 +29,8 @@ use crate::observe::services::Services;
 /// How much CPU time a scrape may take to count open connections: each namespace has the kernel go through its whole table.
 /// When it is used up, the namespaces that are left show what they had, and are first at the next scrape.
 const BUDGET: Duration = Duration::from_millis(5);
+/// See [`Scene::together`]: at the least.
+const TOGETHER: Duration = Duration::from_secs(10);
 
 /// What is known of one port of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,8 @@ pub struct Listening {
     owners: HashMap<u64, u16>,
     unix: UnixListening,
     scrape: u64,
+    /// When the last scrape was.
+    looked: Instant,
     has_warned: bool,
     buffer: Vec<u8>,
 }
@@ -101,7 +105,11 @@ struct Scene<'a> {
     processes: &'a Processes,
     /// The processes that handle the requests of each service.
     handlers: HashMap<u16, Vec<u32>>,
+    /// The ports that a living process of a service has begun to listen on.
+    claims: HashSet<(u16, u16)>,
     now: Instant,
+    /// Addresses that are listened on within this time of one another are listened on together: none of them takes another's place.
+    together: Duration,
 }
 
 // === impl Scene ===
@@ -114,7 +122,7 @@ impl Scene<'_> {
 
     fn has_answered(&self, service: u16, port: u16) -> bool {
         let service = self.services.get(service);
-        service.is_some_and(|service| service.answered.contains(&port))
+        service.is_some_and(|service| service.answered.contains_key(&port))
     }
 }
 
@@ -131,6 +139,7 @@ impl Listening {
             owners: HashMap::new(),
             unix: UnixListening::default(),
             scrape: 0,
+            looked: Instant::now(),
             has_warned: false,
             buffer: Vec::new(),
         }
@@ -152,30 +161,42 @@ impl Listening {
     /// Every port of every service that requests are sent to. `handler_of`: the service whose requests a process handles.
     pub fn collect(
         &mut self,
-        services: &Services,
+        services: &mut Services,
         handler_of: impl Fn(u32) -> u16,
         processes: &Processes,
     ) -> Vec<((u16, u16), PortUsage)> {
         self.scrape += 1;
+        let now = Instant::now();
         let mut scene = Scene {
             services,
             processes,
             handlers: HashMap::new(),
-            now: Instant::now(),
+            claims: HashSet::new(),
+            now,
+            // What was seen for the first time at two scrapes in a row may have come together.
+            together: TOGETHER.max(2 * now.saturating_duration_since(self.looked)),
         };
+        self.looked = now;
         for process in processes.ids() {
             let service = handler_of(process);
             if is_service(service) {
                 scene.handlers.entry(service).or_default().push(process);
             }
         }
+        for (process, port) in services.ports().iter() {
+            let service = handler_of(process);
+            if is_service(service) {
+                scene.claims.insert((service, port));
+            }
+        }
         self.ports.values_mut().for_each(Port::begin);
-        self.find_candidates(&scene);
+        self.find_candidates(&scene, &handler_of);
         let wanted: BTreeSet<u64> = self.candidates.keys().map(|(namespace, _)| *namespace).collect();
         for namespace in &wanted {
             self.open(*namespace, &scene);
         }
         let mut seen = HashSet::new();
+        let mut listed = HashSet::new();
         let mut empty = Vec::new();
         let mut namespaces: Vec<_> = self.namespaces.drain().collect();
         namespaces.sort_unstable_by_key(|(number, namespace)| (namespace.counted, *number));
@@ -183,8 +204,12 @@ impl Listening {
         for (number, namespace) in &mut namespaces {
             let has_time = cpu_time().saturating_sub(begin) < BUDGET;
             match self.look(*number, namespace, &scene, has_time, &mut seen) {
-                Ok(true) => {}
-                Ok(false) => empty.push(*number),
+                Ok(is_used) => {
+                    listed.insert(*number);
+                    if !is_used {
+                        empty.push(*number);
+                    }
+                }
                 Err(error) => self.warn("the kernel does not list its sockets", &error),
             }
         }
@@ -202,8 +227,15 @@ impl Listening {
             }
         }
         self.ports
-            .retain(|(service, _), port| port.settle(*service, &scene, newest.get(service).copied()));
-        self.show(&scene)
+            .retain(|(service, number), port| port.settle((*service, *number), &scene, newest.get(service).copied()));
+        let shown = self.show(&scene);
+        let found = |process: u32, port: u16| {
+            let namespace = processes.network_namespace(process);
+            namespace.is_none_or(|namespace| !listed.contains(&namespace) || seen.contains(&(namespace, port)))
+        };
+        let listening = self.ports.iter().filter(|(_, port)| port.is_there());
+        services.found(found, listening.map(|(key, _)| *key));
+        shown
     }
 
     fn show(&self, scene: &Scene<'_>) -> Vec<((u16, u16), PortUsage)> {
@@ -219,11 +251,10 @@ impl Listening {
     /// What has answered, and was killed before a scrape has seen it listen, is missed where it has answered.
     fn miss_unseen(&mut self, scene: &Scene<'_>) {
         for (number, service) in scene.services.iter() {
-            let is_known = self.ports.keys().any(|(owner, _)| *owner == number);
-            if is_known || !service.is_missed() {
+            if !service.is_missed() || self.ports.range((number, 0)..=(number, u16::MAX)).next().is_some() {
                 continue;
             }
-            for port in &service.answered {
+            for port in service.answered.keys() {
                 let ports = self.ports.entry((number, *port)).or_default();
                 ports.miss(self.own, scene.now);
             }
@@ -233,7 +264,7 @@ impl Listening {
     fn look_at_unix(&mut self, scene: &Scene<'_>) {
         let services = scene.services.iter();
         let unix: BTreeSet<u16> = services
-            .filter(|(_, service)| service.answered.contains(&0))
+            .filter(|(_, service)| service.answered.contains_key(&0))
             .map(|(number, _)| number)
             .collect();
         if unix.is_empty() {
@@ -264,18 +295,17 @@ impl Listening {
     }
 
     /// Who may hold a socket on which port: who has begun to listen there, and who has answered there.
-    fn find_candidates(&mut self, scene: &Scene<'_>) {
-        for (process, ports) in scene.services.listening() {
-            let Some((service, _)) = scene.handlers.iter().find(|(_, handlers)| handlers.contains(&process)) else {
+    fn find_candidates(&mut self, scene: &Scene<'_>, handler_of: &impl Fn(u32) -> u16) {
+        for (process, port) in scene.services.ports().iter() {
+            let service = handler_of(process);
+            if !is_service(service) || port == 0 {
                 continue;
-            };
-            let namespace = scene.processes.network_namespace(process).unwrap_or(self.own);
-            for port in ports.iter().filter(|port| **port != 0) {
-                self.candidates.entry((namespace, *port)).or_default().insert(*service);
             }
+            let namespace = scene.processes.network_namespace(process).unwrap_or(self.own);
+            self.candidates.entry((namespace, port)).or_default().insert(service);
         }
         for (number, service) in scene.services.iter() {
-            let ports = service.answered.iter().filter(|port| **port != 0);
+            let ports = service.answered.keys().filter(|port| **port != 0);
             let mut handlers = scene.handlers.get(&number).into_iter().flatten();
             let namespace = handlers.find_map(|process| scene.processes.network_namespace(*process));
             if let Some(namespace) = namespace {

@@ -6,7 +6,7 @@
 
 use std::{
     cell::OnceCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
@@ -276,18 +276,31 @@ fn want_files() {
     }
 }
 
-/// The living processes that handle the requests of each service, by number: not those that a service has started as other programs.
-/// Of those that are there one at the least is no zombie.
-pub fn living(table: &ProcessTable) -> HashMap<u16, Vec<u32>> {
-    let mut living = HashMap::<u16, Vec<u32>>::new();
+/// The processes of this host that have an entry in the process table.
+#[derive(Debug, Default)]
+pub struct Living {
+    /// Those that handle the requests of each service, by number. Of those that are there one at the least is no zombie.
+    pub handlers: HashMap<u16, Vec<u32>>,
+    /// Those that a service has started as other programs.
+    pub children: HashSet<u32>,
+    /// Those whose number is no service's, with their entries.
+    pub stale: Vec<(u32, u16)>,
+}
+
+/// Looks at all processes of this host.
+pub fn living(table: &ProcessTable, is_known: impl Fn(u16) -> bool) -> Living {
+    let mut living = Living::default();
     for id in process_ids() {
         let entry = table.get(id);
-        if !service::is_number(entry) || service::is_child(entry) {
+        if !service::is_number(entry) {
             continue;
         }
-        let others = living.get(&entry).is_some_and(|others| !others.is_empty());
-        if others || is_running(id) {
-            living.entry(entry).or_default().push(id);
+        if !is_known(service::owner(entry)) {
+            living.stale.push((id, entry));
+        } else if service::is_child(entry) {
+            living.children.insert(id);
+        } else if living.handlers.contains_key(&entry) || is_running(id) {
+            living.handlers.entry(entry).or_default().push(id);
         }
     }
     living

@@ -6,16 +6,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
     super::{diag::Socket, growing::Growing},
     PortUsage, Scene,
 };
-
-/// Addresses that are listened on within this time of one another are listened on together: none of them takes another's place.
-const TOGETHER: Duration = Duration::from_secs(10);
 
 /// A network namespace, and an address in it.
 type Address = (u64, [u8; 16]);
@@ -95,12 +92,14 @@ impl Port {
     }
 
     /// Decides about the addresses that nobody listens on any more. `false`: this port has gone.
-    pub fn settle(&mut self, service: u16, scene: &Scene<'_>, newest: Option<Instant>) -> bool {
+    pub fn settle(&mut self, key: (u16, u16), scene: &Scene<'_>, newest: Option<Instant>) -> bool {
+        let (service, _) = key;
         let Some(service_of_port) = scene.services.get(service) else {
             return false;
         };
         let is_alive = scene.is_alive(service);
         let is_missed = service_of_port.is_missed() && !scene.services.is_replaced(service_of_port);
+        let is_to_run = service_of_port.is_managed || service_of_port.rule.is_some();
         self.endpoints.retain(|_, endpoint| {
             if endpoint.is_there {
                 endpoint.lost = None;
@@ -111,8 +110,12 @@ impl Port {
                 // When it has ended is found out apart: until then it is there.
                 return is_missed || service_of_port.is_alive();
             }
+            // One of two servers of the same name that somebody has started by hand has ended.
+            if !is_to_run && !scene.claims.contains(&key) {
+                return false;
+            }
             let has_moved =
-                |newest: Instant| newest >= lost || newest.saturating_duration_since(endpoint.since) > TOGETHER;
+                |newest: Instant| newest >= lost || newest.saturating_duration_since(endpoint.since) > scene.together;
             !newest.is_some_and(has_moved)
         });
         self.usage.is_listening = !self.endpoints.is_empty() && self.endpoints.values().all(|one| one.is_served);
@@ -121,7 +124,7 @@ impl Port {
 
     /// Makes all that is known older.
     #[cfg(test)]
-    pub fn age(&mut self, time: Duration) {
+    pub fn age(&mut self, time: std::time::Duration) {
         for endpoint in self.endpoints.values_mut() {
             endpoint.since = endpoint.since.checked_sub(time).unwrap_or(endpoint.since);
         }
@@ -131,6 +134,11 @@ impl Port {
     pub fn newest(&self) -> Option<Instant> {
         let there = self.endpoints.values().filter(|endpoint| endpoint.is_there);
         there.map(|endpoint| endpoint.since).max()
+    }
+
+    /// Whether there is a socket.
+    pub fn is_there(&self) -> bool {
+        !self.sockets.is_empty()
     }
 
     /// What is known of it; 0 is the port of unix sockets.

@@ -17,7 +17,7 @@ impl Host {
     fn new() -> Self {
         let own = std::process::id();
         let mut services = Services::new(Vec::new(), RETENTION, false);
-        let number = services.identify(&ProcessInfo::read(own).unwrap(), 0);
+        let number = services.identify(&ProcessInfo::read(own).unwrap(), 0, |_| true);
         Self {
             services,
             processes: Processes::start(),
@@ -37,7 +37,7 @@ impl Host {
         let number = self.number;
         let service_of = move |process| if is_alive && process == own { number } else { 0 };
         self.processes.collect(service_of, |_, _| ());
-        let found = self.listening.collect(&self.services, service_of, &self.processes);
+        let found = self.listening.collect(&mut self.services, service_of, &self.processes);
         found.into_iter().map(|((_, port), usage)| (port, usage)).collect()
     }
 }
