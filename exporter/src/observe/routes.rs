@@ -235,6 +235,8 @@ pub struct Routes {
     services: HashMap<u16, Service>,
     /// When which number was retired, in order.
     retired: VecDeque<(Instant, u32)>,
+    /// The same, of those that were shown with others.
+    hidden: VecDeque<(Instant, u32)>,
     lessons: Vec<Lesson>,
     notes: Vec<(u16, Fold)>,
     epoch: u32,
@@ -293,6 +295,7 @@ impl Routes {
             shapes: LruCache::new(REMEMBERED),
             services: HashMap::new(),
             retired: VecDeque::new(),
+            hidden: VecDeque::new(),
             lessons: Vec::new(),
             notes: Vec::new(),
             epoch: 0,

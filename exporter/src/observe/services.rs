@@ -363,11 +363,8 @@ impl Services {
     }
 
     /// Looks for a better name of a service, by one of its processes.
-    pub fn look_again(&mut self, number: u16, process: u32, is_running: impl Fn(u16) -> bool) {
-        let Ok(info) = ProcessInfo::read(process) else {
-            return;
-        };
-        let described = self.describe(&info, 0);
+    pub fn look_again(&mut self, number: u16, info: &ProcessInfo, is_running: impl Fn(u16) -> bool) {
+        let described = self.describe(info, 0);
         if described.is_weak {
             return;
         }

@@ -12,6 +12,7 @@ use super::{Ledger, Totals, add};
 use crate::{
     kernel::books::route_key,
     observe::{
+        process::ProcessInfo,
         services::{Change, Kill},
         traced::monotonic,
         usage::{Living, living},
@@ -98,9 +99,13 @@ impl Ledger {
             })
         });
         for number in self.services.weak(now) {
-            if let Some(process) = handlers.get(&number).and_then(|processes| processes.first()) {
+            let process = handlers.get(&number).and_then(|processes| processes.first());
+            let info = process.and_then(|process| ProcessInfo::read(*process).ok());
+            // It may have ended since, and its id be another's: then the kernel side has changed the entry.
+            let is_its = |info: &ProcessInfo| self.books.processes.get(info.pid) == number && info.is_unchanged();
+            if let Some(info) = info.filter(is_its) {
                 self.services
-                    .look_again(number, *process, |number| handlers.contains_key(&number));
+                    .look_again(number, &info, |number| handlers.contains_key(&number));
             }
         }
         // What found no number is named anew when there is one.

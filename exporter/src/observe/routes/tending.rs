@@ -1,6 +1,6 @@
 //! What makes room for routes, from time to time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vigie_ebpf::types::{BUSY, COLLAPSED_LEVELS, ROUTE_UNKNOWN};
 
@@ -11,6 +11,8 @@ const LEVELS: usize = 32;
 /// A level collapses if more words stand there that are seldom asked for than this: a quarter of the cap, but between these.
 const FEWEST_WORDS: usize = 20;
 const MOST_WORDS: usize = 50;
+/// How long a route that is shown with others still counts after it was taken from the kernel.
+const HIDDEN: Duration = Duration::from_secs(1);
 /// Idle routes go in parts of so many: an eighth of the cap.
 const PART: usize = 8;
 
@@ -53,6 +55,7 @@ impl Routes {
         if self.taken(service).pending >= self.cap {
             self.retire_idle(service, Place::Pending);
         }
+        self.retire_unasked(service);
         self.readmit(service);
         self.name_untold(service);
         self.expand(service);
@@ -178,6 +181,22 @@ impl Routes {
         }
     }
 
+    /// Paths that were not found, and that nobody has asked for since as long as anything is kept, go: a scanner's.
+    fn retire_unasked(&mut self, service: u16) {
+        let Some(of_service) = self.services.get(&service) else {
+            return;
+        };
+        let is_unasked = |number: &u32| {
+            self.numbers.get(*number).is_some_and(|route| {
+                route.retired.is_none()
+                    && route.state == State::Pending
+                    && self.now.saturating_duration_since(route.since) >= self.retention
+            })
+        };
+        let unasked: Vec<u32> = of_service.routes.iter().copied().filter(is_unasked).collect();
+        unasked.into_iter().for_each(|number| self.retire(number));
+    }
+
     /// Routes that came too late can begin anew under their own names, if there is room now: what was counted stays in `other`.
     fn readmit(&mut self, service: u16) {
         let room = self.cap.saturating_sub(self.taken(service).named);
@@ -254,7 +273,10 @@ impl Routes {
             let name = (service, route.handler.to_string());
             self.by_name.remove(&name);
         }
-        self.retired.push_back((now, number));
+        // What is shown with others can be counted there at once.
+        let is_hidden = route.shown_as().is_some() && (!self.shows_not_found || route.state == State::Capped);
+        let queue = if is_hidden { &mut self.hidden } else { &mut self.retired };
+        queue.push_back((now, number));
         self.shapes.pop(&(service, shape));
         self.lessons.push(Lesson::Route {
             service,
@@ -271,11 +293,21 @@ impl Routes {
     /// The routes that have given their places back so long ago that their series can go. Their numbers are nobody's from now on.
     pub fn take_retired(&mut self, now: Instant) -> Vec<Dropped> {
         let mut dropped = Vec::new();
-        while let Some((since, number)) = self.retired.front().copied() {
-            if now.saturating_duration_since(since) < self.retention {
-                break;
+        let retention = self.retention;
+        let mut due = Vec::new();
+        for (queue, delay) in [
+            (&mut self.retired, retention),
+            (&mut self.hidden, HIDDEN.min(retention)),
+        ] {
+            while let Some((since, number)) = queue.front().copied() {
+                if now.saturating_duration_since(since) < delay {
+                    break;
+                }
+                queue.pop_front();
+                due.push((since, number));
             }
-            self.retired.pop_front();
+        }
+        for (since, number) in due {
             // It may have got its place back, and given it back again.
             let is_still = self
                 .numbers

@@ -250,6 +250,26 @@ fn a_scanner_does_not_use_up_the_routes() {
     assert!(routes.count() < 10);
 }
 
+/// What a scanner has asked for goes when it has gone, and its counts are where they were shown.
+#[test]
+fn a_scanner_leaves_nothing_behind() {
+    let mut routes = Routes::new(100).with_retention(Duration::from_secs(20));
+    let begin = Instant::now();
+    routes.tick(begin);
+    let before = routes.count();
+    for i in 0..80 {
+        assert_eq!(request(&mut routes, &format!("/{}", word(i)), 404), NONE);
+    }
+    assert_eq!(request(&mut routes, "/real", 200), "/real");
+    assert_eq!(routes.count(), before + 81);
+    let later = begin + Duration::from_secs(30);
+    routes.tick(later);
+    let dropped = routes.take_retired(later + Duration::from_secs(2));
+    assert!(dropped.iter().all(|route| route.into == Some(ROUTE_NONE)));
+    assert_eq!((dropped.len(), routes.count()), (80, before + 1));
+    assert_eq!(request(&mut routes, "/real", 200), "/real");
+}
+
 #[test]
 fn no_answer_says_nothing_about_a_path() {
     let mut routes = Routes::new(1);
@@ -587,14 +607,15 @@ fn a_route_that_came_too_late_begins_anew_when_there_is_room() {
     host.request("/late", 404);
     host.request("/a", 200);
     assert_eq!(host.request("/late", 200), OTHER);
+    let mut dropped = Vec::new();
     for _ in 0..12 {
         host.request("/late", 200);
-        host.tick(60);
+        dropped.extend(host.tick(60));
     }
     assert_eq!(host.request("/late", 200), "/late");
     // What it had been shown as keeps the counts.
-    host.tick(200);
-    let dropped = host.tick(200);
+    dropped.extend(host.tick(200));
+    dropped.extend(host.tick(200));
     assert!(
         dropped.iter().any(|dropped| dropped.into == Some(ROUTE_OTHER)),
         "{dropped:?}"
