@@ -10,7 +10,7 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use vigie_ebpf::{
     service,
-    types::{Killed, SERVICE_UNKNOWN, event, stage},
+    types::{Killed, SERVICE_PENDING, SERVICE_UNKNOWN, event, stage},
 };
 
 use crate::{
@@ -204,7 +204,15 @@ pub fn vigie_fork(ctx: BtfTracePointContext) {
         ended(thread);
     }
     if child == thread {
-        set_service(child, entry);
+        // A child tells of itself: whatever user space finds out of its parent comes too late for it.
+        set_service(
+            child,
+            if entry == SERVICE_PENDING {
+                SERVICE_UNKNOWN
+            } else {
+                entry
+            },
+        );
     }
 }
 

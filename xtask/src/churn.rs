@@ -51,6 +51,7 @@ const BEHIND: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(10);
 /// How often a comparison of times is tried: other programs of the host can have the CPU meanwhile.
 const TRIES: usize = 3;
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
 const SLICE: Duration = Duration::from_millis(100);
 
 #[derive(Args, Debug)]
@@ -232,6 +233,7 @@ impl Run<'_> {
             if last.grown_since(first).is_empty() {
                 break;
             }
+            self.sleep(BETWEEN_TRIES)?;
             last = Footprint::measure(&self.stand.vigie, is_foreign)?;
         }
         let grown = last.grown_since(first);

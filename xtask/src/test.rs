@@ -1,11 +1,11 @@
-//! `cargo xtask test`: everything that a change has to pass, until the first failure.
+//! `cargo xtask test`: everything that a change has to pass.
 
 #![expect(clippy::print_stdout, reason = "these lines are what the command shows")]
 
 use crate::setup::{self, Monitoring, ProfileTools, Tools};
 use crate::vm::{self, kernels};
 use crate::{churn, command, compose, dashboards, demo, drill, guard, lab, paths, rules, servers, soak, truth};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use std::{env, time::Instant};
 
@@ -45,19 +45,27 @@ pub fn run(options: &Options) -> Result<()> {
     step("tests of the libraries and tools", || {
         cargo("test --workspace --exclude vigie")
     })?;
+    // From here on each step is of its own: one that fails leaves the others to say what they know.
+    let mut failed = Vec::new();
+    let mut try_step = |name: &'static str, run: &mut dyn FnMut() -> Result<()>| {
+        if let Err(error) = step(name, run) {
+            println!("=== {error:#}");
+            failed.push(name);
+        }
+    };
     if let Some((tools, monitoring, profiles)) = &tools {
         step("build of vigie", || cargo("build --release --package vigie"))?;
-        step("tests of vigie", || test_vigie(tools, monitoring, profiles))?;
-        step("truth", || truth::run(&truth::Options::default()))?;
-        step("soak", || soak::run(tools, &soak::Options::short()))?;
-        step("churn", || churn::run(tools, monitoring, &churn::Options::short()))?;
+        try_step("tests of vigie", &mut || test_vigie(tools, monitoring, profiles));
+        try_step("truth", &mut || truth::run(&truth::Options::default()));
+        try_step("soak", &mut || soak::run(tools, &soak::Options::short()));
+        try_step("churn", &mut || churn::run(tools, monitoring, &churn::Options::short()));
         if HAS_OTHER_KERNELS {
-            step("other kernels", || vm::run(&vm::Options::short(&OTHER_KERNELS)))?;
-            step("functions where there are tracepoints", || {
+            try_step("other kernels", &mut || vm::run(&vm::Options::short(&OTHER_KERNELS)));
+            try_step("functions where there are tracepoints", &mut || {
                 vm::run(&vm::Options::functions())
-            })?;
+            });
         }
-        step("demo", || {
+        try_step("demo", &mut || {
             demo::run(
                 tools,
                 &demo::Options {
@@ -66,20 +74,23 @@ pub fn run(options: &Options) -> Result<()> {
                     port: None,
                 },
             )
-        })?;
-        step("lab", || lab::run(tools, monitoring, &lab::Options::short()))?;
-        step("guard", || guard::trial(tools, &monitoring[0]))?;
-        step("alert drill", || {
+        });
+        try_step("lab", &mut || lab::run(tools, monitoring, &lab::Options::short()));
+        try_step("guard", &mut || guard::trial(tools, &monitoring[0]));
+        try_step("alert drill", &mut || {
             drill::run(tools, monitoring, &drill::Options::default())
-        })?;
-        step("containers", || compose::check(monitoring))?;
-        step("servers", || servers::run(&servers::Options::all()))?;
-        step("rules", || rules::run(monitoring))?;
-        step("dashboards", || dashboards::run(&dashboards::Options::default()))?;
+        });
+        try_step("containers", &mut || compose::check(monitoring));
+        try_step("servers", &mut || servers::run(&servers::Options::all()));
+        try_step("rules", &mut || rules::run(monitoring));
+        try_step("dashboards", &mut || dashboards::run(&dashboards::Options::default()));
     } else {
-        step("unit tests of vigie", || cargo("test --release --package vigie --bins"))?;
-        step("dashboards", || dashboards::run(&dashboards::Options::quick()))?;
+        try_step("unit tests of vigie", &mut || {
+            cargo("test --release --package vigie --bins")
+        });
+        try_step("dashboards", &mut || dashboards::run(&dashboards::Options::quick()));
     }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     println!("\nall passed  {:.1} s", begin.elapsed().as_secs_f64());
     Ok(())
 }
@@ -117,7 +128,7 @@ fn lint_servers() -> Result<()> {
 
 /// The unit tests of the exporter and the tests of its program, which find what they need in the environment.
 fn test_vigie(tools: &Tools, monitoring: &[Monitoring; 2], profiles: &ProfileTools) -> Result<()> {
-    let mut command = command::cargo(["test", "--release", "--package", "vigie"])?;
+    let mut command = command::cargo(["test", "--release", "--no-fail-fast", "--package", "vigie"])?;
     let servers = env::join_paths(monitoring.iter().map(Monitoring::prometheus))?;
     command
         .env("VIGIE_DEMO_PYTHON", &tools.python)

@@ -190,8 +190,8 @@ pub struct Ledger {
     ports: HashSet<u16>,
     cpus: Vec<u32>,
     usage: Usage,
-    /// The service that a process was found to be of, and when that process started, of those that were met last.
-    met: LruCache<u32, (u16, u64)>,
+    /// The service that a process was found to be of, of those that were met last.
+    met: LruCache<u32, u16>,
     /// What tells when exemplars were.
     clock: WallClock,
     /// When it was last looked who has ended.

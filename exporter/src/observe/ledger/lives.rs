@@ -119,7 +119,7 @@ impl Ledger {
             self.forgot = now;
             let met = &self.met;
             self.services.forget_gone(|process| {
-                let (number, _) = met.peek(&process)?;
+                let number = met.peek(&process)?;
                 handlers.get(number)?.first().copied()
             });
             // A server that has become another program, and has its socket still, is a server and nobody's child.

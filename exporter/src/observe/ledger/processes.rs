@@ -20,8 +20,6 @@ use crate::observe::{
 
 /// How many processes are remembered that were met last.
 pub const MET: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
-/// The start of a process that was gone when it was looked for.
-const GONE: u64 = 0;
 
 impl Ledger {
     /// A process listens, or has read a request and is not known.
@@ -48,7 +46,7 @@ impl Ledger {
             let command = command.split(|byte| *byte == 0).next().unwrap_or_default();
             let gone = ProcessInfo::from_parts(process, &String::from_utf8_lossy(command), Vec::new());
             let service = self.identify(&gone, port)?;
-            self.met.put(process, (service, GONE));
+            self.met.put(process, service);
             return Ok(());
         };
         if kind == event::LISTEN {
@@ -75,13 +73,14 @@ impl Ledger {
 
     /// The service of a process that was read, or has answered, a request.
     pub(super) fn service_of(&mut self, process: u32, port: u16) -> Result<u16> {
-        // An event of it came first, if this is still the process that has the id, or nobody has.
-        let met = self.met.get(&process).copied();
-        if let Some((service, start)) = met.filter(|(service, _)| self.is_known(*service)) {
-            let is_same = |now: u64| start == GONE || now == start;
-            if ProcessInfo::read_start(process).map_or(true, is_same) {
-                return Ok(service);
-            }
+        // An event of it came first: whoever has its id by now comes later in the ring buffer.
+        if let Some(service) = self
+            .met
+            .get(&process)
+            .copied()
+            .filter(|service| self.is_known(*service))
+        {
+            return Ok(service);
         }
         let info =
             ProcessInfo::read(process).unwrap_or_else(|_| ProcessInfo::from_parts(process, "unknown", Vec::new()));
@@ -92,11 +91,11 @@ impl Ledger {
     fn name(&mut self, info: &ProcessInfo, port: u16) -> Result<u16> {
         let known = service::handler(self.books.processes.get(info.pid));
         if self.is_known(known) || known == SERVICE_IGNORED {
-            self.met.put(info.pid, (known, info.start_ticks));
+            self.met.put(info.pid, known);
             return Ok(known);
         }
         let service = self.identify(info, port)?;
-        self.met.put(info.pid, (service, info.start_ticks));
+        self.met.put(info.pid, service);
         self.books.processes.set(info.pid, service);
         if !info.is_unchanged() {
             self.books.processes.set(info.pid, SERVICE_UNKNOWN);
