@@ -291,3 +291,18 @@ impl Ledger {
         self.services.set_retention(retention);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_given_again() {
+        let mut natives = Natives::default();
+        let given: Vec<usize> = std::iter::from_fn(|| Some(natives.take()).filter(|place| *place != 0)).collect();
+        assert_eq!(given, (1..NATIVES).collect::<Vec<_>>());
+        assert_eq!(natives.take(), 0);
+        natives.give_back(vec![7, 8]);
+        assert_eq!([(); 3].map(|()| natives.take()), [8, 7, 0]);
+    }
+}
