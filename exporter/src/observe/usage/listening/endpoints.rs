@@ -62,6 +62,9 @@ impl Port {
             is_there: true,
             is_served,
         });
+        if endpoint.lost.take().is_some() {
+            endpoint.since = now;
+        }
         endpoint.is_there = true;
         endpoint.is_served |= is_served;
     }
@@ -102,7 +105,6 @@ impl Port {
         let is_to_run = service_of_port.is_managed || service_of_port.rule.is_some();
         self.endpoints.retain(|_, endpoint| {
             if endpoint.is_there {
-                endpoint.lost = None;
                 return true;
             }
             let lost = *endpoint.lost.get_or_insert(scene.now);
