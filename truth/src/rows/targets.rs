@@ -125,7 +125,8 @@ fn long_query(run: &mut Run<'_>) -> Result<()> {
 }
 
 fn percent(run: &mut Run<'_>) -> Result<()> {
-    twice(run, "/caf%C3%A9/a%20b", "GET", &get("/caf%C3%A9/a%20b?c=%2F"))
+    // What is percent-encoded is a value, and no word that somebody has chosen for a path.
+    twice(run, "/{id}/{id}", "GET", &get("/caf%C3%A9/a%20b?c=%2F"))
 }
 
 fn slashes(run: &mut Run<'_>) -> Result<()> {
