@@ -186,7 +186,8 @@ impl Watch {
     }
 }
 
-/// Gives the memory that loading took back to the host: the kernel's types alone are tens of megabytes.
+/// Gives memory that is not used any more back to the host: what loading took, the kernel's types alone are tens of megabytes; and
+/// what was known of processes that have ended.
 fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function has no preconditions.
@@ -209,6 +210,9 @@ async fn follow_events(ready: OwnedFd, watch: Rc<Watch>) {
         }
         if let Ok(mut ledger) = watch.ledger.lock() {
             ledger.drain();
+            if ledger.take_forgotten() {
+                release_memory();
+            }
         }
     }
 }

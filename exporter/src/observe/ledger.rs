@@ -198,6 +198,8 @@ pub struct Ledger {
     ticked: Option<Instant>,
     /// When what is gone was last forgotten.
     forgot: Instant,
+    /// Whether memory was given up since that was asked for last.
+    has_forgotten: bool,
     /// When room was last made for routes.
     tended: Instant,
 }
@@ -332,6 +334,7 @@ impl Ledger {
             room,
             ticked: None,
             forgot: Instant::now(),
+            has_forgotten: false,
             books,
             ring,
             bounds: padded_bounds(config.buckets.nanos()),
@@ -476,7 +479,7 @@ impl Ledger {
             }
         }
         key.route = self.routes.counted_as(key.route);
-        if self.services.note_answer(key.service, key.port) {
+        if key.status != STATUS_ABORTED && self.services.note_answer(key.service, key.port) {
             self.books.note_answers(key.service)?;
             self.adopt_children(process, key.service);
         }

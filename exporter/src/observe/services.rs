@@ -182,6 +182,11 @@ impl Services {
             .forget_gone(heir, |process, start| remembered.forget(process, start));
     }
 
+    /// Forgets what processes were called that are gone.
+    pub fn forget_names(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.remembered.keep(is_there);
+    }
+
     /// Whether a rule asks for a port.
     pub fn has_port_rules(&self) -> bool {
         self.rules.iter().any(|rule| !rule.ports.is_empty())

@@ -77,6 +77,7 @@ impl Ledger {
             .is_none_or(|_| now.saturating_duration_since(self.forgot) >= PERIOD);
         self.ticked = Some(now);
         let Living {
+            all,
             handlers,
             children,
             stale,
@@ -132,11 +133,28 @@ impl Ledger {
             for (process, port) in servers {
                 self.meet_process(process, port)?;
             }
+            // No event is on its way any more: the ring buffer was emptied before.
+            let gone: Vec<u32> = self
+                .met
+                .iter()
+                .map(|(process, _)| *process)
+                .filter(|process| !all.contains(process))
+                .collect();
+            self.has_forgotten |= !gone.is_empty();
+            for process in gone {
+                self.met.pop(&process);
+            }
+            self.services.forget_names(|process| all.contains(&process));
             self.start_again()?;
         }
         self.end_ports()?;
         self.end_routes(now)?;
         self.close_ports()
+    }
+
+    /// Whether memory was given up since the last call.
+    pub fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.has_forgotten)
     }
 
     /// Starts the series that the kernel had no memory for.

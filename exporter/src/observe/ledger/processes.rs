@@ -90,15 +90,19 @@ impl Ledger {
     /// The service of a process, which is named if it has none yet.
     fn name(&mut self, info: &ProcessInfo, port: u16) -> Result<u16> {
         let known = service::handler(self.books.processes.get(info.pid));
-        if self.is_known(known) || known == SERVICE_IGNORED {
+        if (self.is_known(known) && info.is_unchanged()) || known == SERVICE_IGNORED {
             self.met.put(info.pid, known);
             return Ok(known);
         }
         let service = self.identify(info, port)?;
         self.met.put(info.pid, service);
+        if !info.is_unchanged() {
+            // It has ended meanwhile, or is another program: what it has answered is its own all the same.
+            return Ok(service);
+        }
         self.books.processes.set(info.pid, service);
         if !info.is_unchanged() {
-            self.books.processes.set(info.pid, SERVICE_UNKNOWN);
+            self.books.processes.replace(info.pid, service, SERVICE_UNKNOWN);
         }
         self.adopt_workers(info.pid, service);
         Ok(service)

@@ -41,6 +41,19 @@ impl Remembered {
         self.known.get(&key).cloned().unwrap_or(seen)
     }
 
+    /// Only these processes are there.
+    pub fn keep(&mut self, is_there: impl Fn(u32) -> bool) {
+        let gone: Vec<Key> = self
+            .known
+            .iter()
+            .map(|(key, _)| *key)
+            .filter(|(pid, _)| !is_there(*pid))
+            .collect();
+        for key in gone {
+            self.known.pop(&key);
+        }
+    }
+
     /// A process has ended.
     pub fn forget(&mut self, pid: u32, start_ticks: u64) {
         self.known.pop(&(pid, start_ticks));
@@ -94,6 +107,8 @@ mod tests {
             "python"
         );
         assert_eq!(remembered.settle(&process(6, 1), described("python", true)).app, "shop");
+        remembered.keep(|pid| pid == 9);
+        assert_eq!(remembered.known.len(), 1);
         for pid in 0..10 {
             remembered.forget(pid, 1);
         }

@@ -10,6 +10,9 @@ use super::{Service, Services};
 /// A service that ends within this time of a process of it that was killed was killed: its other processes follow.
 const FOLLOWS: Duration = Duration::from_secs(20);
 
+/// How long an event of a process that has ended may be on its way.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
+
 /// How long a better name is looked for.
 const LOOKED_AGAIN: Duration = Duration::from_secs(300);
 
@@ -112,7 +115,8 @@ impl Services {
             return true;
         };
         if !service.is_server() {
-            return false;
+            // A request of it may be on its way yet.
+            return now.saturating_duration_since(since) < ON_THE_WAY;
         }
         let is_asked_for = service.rule.is_some() && !self.is_replaced(service);
         is_asked_for || now.saturating_duration_since(since) < self.retention

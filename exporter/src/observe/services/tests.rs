@@ -37,6 +37,7 @@ fn numbers_are_given_back() {
         assert_ne!(name(&services, number), REST, "{i}");
         services.tick(now, &HashMap::new(), |_| None);
     }
+    services.tick(now + Duration::from_secs(2), &HashMap::new(), |_| None);
     assert_eq!(services.iter().count(), 0);
     assert!(services.by_identity.is_empty());
 }

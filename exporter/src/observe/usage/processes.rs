@@ -276,9 +276,11 @@ fn want_files() {
     }
 }
 
-/// The processes of this host that have an entry in the process table.
+/// The processes of this host, and what their entries in the process table say.
 #[derive(Debug, Default)]
 pub struct Living {
+    /// All processes of this host.
+    pub all: HashSet<u32>,
     /// Those that handle the requests of each service, by number. Of those that are there one at the least is no zombie.
     pub handlers: HashMap<u16, Vec<u32>>,
     /// Those that a service has started as other programs.
@@ -291,6 +293,7 @@ pub struct Living {
 pub fn living(table: &ProcessTable, is_known: impl Fn(u16) -> bool) -> Living {
     let mut living = Living::default();
     for id in process_ids() {
+        living.all.insert(id);
         let entry = table.get(id);
         if !service::is_number(entry) {
             continue;
