@@ -28,6 +28,12 @@ pub struct Options {
     /// Only the scrapes
     #[arg(long, conflicts_with_all = ["write", "phases"])]
     scrapes: bool,
+    /// Only the programs
+    #[arg(long, conflicts_with_all = ["write", "phases", "scrapes"])]
+    programs: bool,
+    /// Another program than that of this workspace, such as an older release
+    #[arg(long, value_name = "FILE", conflicts_with = "write")]
+    vigie: Option<PathBuf>,
 }
 
 /// What the parts of the benchmark need.
@@ -48,7 +54,10 @@ pub struct Context<'a> {
 #[expect(clippy::print_stdout, reason = "the table is what this command is for")]
 pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     let context = Context {
-        vigie: command::build(&["vigie"])?.join("vigie"),
+        vigie: match &options.vigie {
+            Some(program) => program.clone(),
+            None => command::build(&["vigie"])?.join("vigie"),
+        },
         tools,
         windows: options.windows,
     };
@@ -65,6 +74,10 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
         return Ok(());
     }
     programs::measure(&context, &mut report)?;
+    if options.programs {
+        println!("{}", report.markdown());
+        return Ok(());
+    }
     programs::phases(&context, &mut report)?;
     servers::cost(&context, &mut report)?;
     servers::idle(&context, &mut report)?;
