@@ -182,6 +182,20 @@ pub fn ticks(nanoseconds: u64) -> u64 {
     nanoseconds / (1_000_000_000 / rustix::param::clock_ticks_per_second())
 }
 
+/// Whether a thread of a process has this command name.
+#[must_use]
+pub fn has_thread(process: &ProcessInfo, command: &str) -> bool {
+    if process.comm == command {
+        return true;
+    }
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.pid));
+    let mut threads = threads.into_iter().flatten().flatten();
+    threads.any(|thread| {
+        let name = std::fs::read(thread.path().join("comm")).unwrap_or_default();
+        String::from_utf8_lossy(&name).trim_end_matches('\n') == command
+    })
+}
+
 /// Whether two processes run the same executable, as far as that can be read.
 #[must_use]
 pub fn run_the_same(one: u32, other: u32) -> bool {

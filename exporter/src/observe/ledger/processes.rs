@@ -14,7 +14,7 @@ use vigie_ebpf::{
 
 use super::Ledger;
 use crate::observe::{
-    process::{ProcessInfo, children, run_the_same, share_cgroups, ticks},
+    process::{ProcessInfo, children, has_thread, run_the_same, share_cgroups, ticks},
     usage::living,
 };
 
@@ -41,10 +41,13 @@ impl Ledger {
             self.events.process += 1;
         }
         let info = ProcessInfo::read(process).ok();
-        let Some(info) = info.filter(|info| info.start_ticks == ticks(start)) else {
+        let command = command.split(|byte| *byte == 0).next().unwrap_or_default();
+        let command = String::from_utf8_lossy(command);
+        // A tick is long enough for one process to serve and to end, and for another to get its id.
+        let is_it = |info: &ProcessInfo| info.start_ticks == ticks(start) && has_thread(info, &command);
+        let Some(info) = info.filter(is_it) else {
             // It is gone, and maybe its id is another's. What it has answered is its own all the same.
-            let command = command.split(|byte| *byte == 0).next().unwrap_or_default();
-            let gone = ProcessInfo::from_parts(process, &String::from_utf8_lossy(command), Vec::new());
+            let gone = ProcessInfo::from_parts(process, &command, Vec::new());
             let service = self.identify(&gone, port)?;
             self.met.put(process, service);
             return Ok(());
