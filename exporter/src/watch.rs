@@ -150,6 +150,7 @@ impl Watch {
         // Two scrapes of whoever comes most rarely.
         ledger.set_retention(self.retention.max(2 * rarest.unwrap_or_default()));
         let snapshot = ledger.snapshot(format == Format::Protobuf, format != Format::Text)?;
+        let has_forgotten = ledger.take_forgotten();
         drop(ledger);
         let mut scrapers = self.scrapers.lock().map_err(|_| traces::broken())?;
         let shown = scraper
@@ -163,10 +164,16 @@ impl Watch {
             scrapers.shown(scraper, snapshot.taken);
         }
         families.extend(scrapers.families());
-        Ok(Metrics {
+        let metrics = Metrics {
             body: format.encode(&families, with_created),
             taken: snapshot.taken,
-        })
+        };
+        drop(families);
+        drop(snapshot);
+        if has_forgotten {
+            release_memory();
+        }
+        Ok(metrics)
     }
 
     /// What a scraper was shown at this time has not come to it.

@@ -248,6 +248,7 @@ impl Ledger {
 
     /// Forgets series. The result is what was counted for them.
     pub(super) fn end_series(&mut self, keys: &[SeriesKey]) -> Result<HashMap<SeriesKey, SeriesValue>> {
+        self.has_forgotten |= !keys.is_empty();
         let mut values: HashMap<SeriesKey, SeriesValue> = HashMap::new();
         self.books.end_series(keys, |key, value| {
             add(values.entry(*key).or_default(), value);
