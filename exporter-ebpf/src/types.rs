@@ -267,6 +267,28 @@ pub struct SchedValue {
     pub buckets: [u64; WAIT_BOUNDS + 1],
 }
 
+// === impl SchedValue ===
+
+impl SchedValue {
+    /// Adds what was added up elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            cpu,
+            wait,
+            voluntary,
+            involuntary,
+            buckets,
+        } = other;
+        self.cpu += cpu;
+        self.wait += wait;
+        self.voluntary += voluntary;
+        self.involuntary += involuntary;
+        for (sum, count) in self.buckets.iter_mut().zip(buckets) {
+            *sum += count;
+        }
+    }
+}
+
 /// The last process of a service that was killed by a signal. All zero is none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

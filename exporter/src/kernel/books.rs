@@ -317,20 +317,7 @@ impl Books {
     pub fn sched(&self, service: u16) -> Result<SchedValue> {
         let mut sum = SchedValue::default();
         for value in self.sched.get(&slot(service), 0)?.iter() {
-            let SchedValue {
-                cpu,
-                wait,
-                voluntary,
-                involuntary,
-                buckets,
-            } = value;
-            sum.cpu += cpu;
-            sum.wait += wait;
-            sum.voluntary += voluntary;
-            sum.involuntary += involuntary;
-            for (total, count) in sum.buckets.iter_mut().zip(buckets) {
-                *total += count;
-            }
+            sum.add(value);
         }
         Ok(sum)
     }

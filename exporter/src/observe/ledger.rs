@@ -266,23 +266,6 @@ fn by_identity<V>(mut all: Vec<(Rc<Identity>, V)>, mut add: impl FnMut(&mut V, &
     all
 }
 
-fn add_sched(sum: &mut SchedValue, value: &SchedValue) {
-    let SchedValue {
-        cpu,
-        wait,
-        voluntary,
-        involuntary,
-        buckets,
-    } = value;
-    sum.cpu += cpu;
-    sum.wait += wait;
-    sum.voluntary += voluntary;
-    sum.involuntary += involuntary;
-    for (total, count) in sum.buckets.iter_mut().zip(buckets) {
-        *total += count;
-    }
-}
-
 /// Reads a record of the ring buffer as one of the event types.
 fn record<T: Copy>(bytes: &[u8]) -> Result<T> {
     ensure!(bytes.len() >= size_of::<T>(), "a record of {} bytes", bytes.len());
@@ -663,7 +646,7 @@ impl Ledger {
             }),
             unattributed: REASON_NAMES.into_iter().zip(self.books.unattributed()?).collect(),
             long_lived,
-            sched: by_identity(sched, add_sched),
+            sched: by_identity(sched, SchedValue::add),
             lost,
             events: self.events,
             runnable: self.books.runnable(&self.cpus)?,

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
-use super::{ProcessInfo, parse_argv, parse_cgroup, parse_stat};
+use super::{ProcessInfo, has_thread, parse_argv, parse_cgroup, parse_stat};
 
 fn parent_and_start(bytes: &[u8]) -> Option<(u32, u64)> {
     parse_stat(bytes).map(|stat| (stat.ppid, stat.start_ticks))
@@ -69,4 +69,23 @@ proptest! {
         let line = format!("1 ({name}) S {ppid} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {ticks} 0");
         prop_assert_eq!(parent_and_start(line.as_bytes()), Some((ppid, ticks)));
     }
+}
+
+/// What tells two processes of one clock tick apart: a name that none of its threads has is another's.
+#[test]
+fn a_thread_is_known_by_its_name() {
+    let own = ProcessInfo::read(std::process::id()).unwrap();
+    assert!(has_thread(&own, &own.comm));
+    assert!(!has_thread(&own, "churn-dev"));
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let (begin, begun) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("churn-dev".to_owned());
+    let thread = thread.spawn(move || {
+        begin.send(()).unwrap();
+        let _ = stopped.recv();
+    });
+    begun.recv().unwrap();
+    assert!(has_thread(&own, "churn-dev"));
+    drop(stop);
+    thread.unwrap().join().unwrap();
 }
