@@ -101,9 +101,9 @@ const CONTINUE_LAST: u64 = u64::from_be_bytes(*b"continue");
 ///
 /// `length` is how many bytes of the buffer are the message's; behind them may be anything. Says where it stopped: behind
 /// the empty line that ends the head (`true`), or at the start of a line that is not whole, or not of the usual form.
-/// What the lines before say is in `framing` by then.
+/// What the lines before say is in `framing` by then; whether a stream of events follows only if `MAY_STREAM`, as a response may.
 #[inline(always)]
-pub fn scan<const WINDOW: usize>(
+pub fn scan<const WINDOW: usize, const MAY_STREAM: bool>(
     buffer: &[u8; BUFFER],
     framing: &mut Framing,
     from: usize,
@@ -138,10 +138,12 @@ pub fn scan<const WINDOW: usize>(
         if start == CONTENT_LENGTH[0] {
             // Selections: three ways on from each turn would be too many for the verifier.
             let rest = word(buffer, line + 8);
-            let is_length = equal((rest | LOWER_SIX) & SEVEN, CONTENT_LENGTH[1] & SEVEN);
-            let is_type = equal((rest | LOWER_FOUR) & FIVE, CONTENT_TYPE);
-            length_at = select(is_length, (line + CONTENT_LENGTH_BYTES) as u64, length_at as u64) as usize;
-            type_at = select(is_type, (line + CONTENT_TYPE_BYTES) as u64, type_at as u64) as usize;
+            let other_than_length = ((rest | LOWER_SIX) & SEVEN) ^ (CONTENT_LENGTH[1] & SEVEN);
+            length_at = if_zero(other_than_length, line + CONTENT_LENGTH_BYTES, length_at);
+            if MAY_STREAM {
+                let other_than_type = ((rest | LOWER_FOUR) & FIVE) ^ CONTENT_TYPE;
+                type_at = if_zero(other_than_type, line + CONTENT_TYPE_BYTES, type_at);
+            }
         } else if start == TRANSFER_ENCODING[0] {
             if word(buffer, line + 8) | LOWER == TRANSFER_ENCODING[1]
                 && (word(buffer, line + 16) | 0x20) as u16 == TRANSFER_ENCODING[2] as u16
@@ -188,12 +190,14 @@ pub fn scan<const WINDOW: usize>(
             (stop, done) = (earlier(stop, coding_at - TRANSFER_ENCODING_BYTES), false);
         }
     }
-    // Nearly every response has one: nothing here is a branch but what is rare.
-    let has_type = equal(type_at as u64, 0) ^ 1;
-    let media = value_at(buffer, type_at);
-    framing.event_stream = select(has_type, is_event_stream(buffer, media), framing.event_stream);
-    if has_type & is_blank(word(buffer, media)) != 0 {
-        (stop, done) = (earlier(stop, type_at - CONTENT_TYPE_BYTES), false);
+    if MAY_STREAM && type_at != 0 {
+        let media = value_at(buffer, type_at);
+        framing.event_stream = 0;
+        if word(buffer, media) as u8 <= b' ' {
+            (stop, done) = (earlier(stop, type_at - CONTENT_TYPE_BYTES), false);
+        } else if word(buffer, media) | EVENT_STREAM_LOWER[0] == EVENT_STREAM_WORDS[0] {
+            framing.event_stream = is_event_stream(buffer, media);
+        }
     }
     if expect_at != 0 {
         if is_continue(buffer, expect_at) {
@@ -203,6 +207,13 @@ pub fn scan<const WINDOW: usize>(
         }
     }
     (stop, done)
+}
+
+/// `a` if `word`, which is below 2^63, is zero, else `b`, without a branch.
+#[inline(always)]
+fn if_zero(word: u64, a: usize, b: usize) -> usize {
+    let mask = unbranched((unbranched(word.wrapping_sub(1)) as i64 >> 63) as u64);
+    b ^ ((a ^ b) & mask as usize)
 }
 
 #[inline(always)]
@@ -281,17 +292,15 @@ fn is_continue(buffer: &[u8; BUFFER], at: usize) -> bool {
     is_continue && ends_line(buffer, at + 12)
 }
 
-/// 1 if the value at `at` is `text/event-stream`, with something behind a semicolon or a blank or nothing. [`Reader`] knows values
-/// that more than one blank stands before.
+/// 1 if the value at `at`, whose first word is that of `text/event-stream`, is that, with something behind a semicolon or a blank or
+/// nothing. [`Reader`] knows values that more than one blank stands before.
 #[inline(always)]
 fn is_event_stream(buffer: &[u8; BUFFER], at: usize) -> u64 {
-    let [first, second] = EVENT_STREAM_WORDS;
     let rest = word(buffer, at + 16);
     let end = rest >> 8;
     let is_end = is_blank(end) | equal(end & 0xff, b';' as u64) | equal(end & 0xff, b'\n' as u64);
     is_end
-        & equal(word(buffer, at) | EVENT_STREAM_LOWER[0], first)
-        & equal(word(buffer, at + 8) | EVENT_STREAM_LOWER[1], second)
+        & equal(word(buffer, at + 8) | EVENT_STREAM_LOWER[1], EVENT_STREAM_WORDS[1])
         & equal((rest | 0x20) & 0xff, b'm' as u64)
 }
 
@@ -705,7 +714,7 @@ mod tests {
             let taken = reader.take(
                 piece.len(),
                 |reader| reader.read(&buffer, piece.len()),
-                |framing, from| scan::<LINES>(&buffer, framing, from, piece.len()),
+                |framing, from| scan::<LINES, true>(&buffer, framing, from, piece.len()),
             );
             assert!(taken > 0 && taken <= piece.len());
             at += taken;
@@ -781,7 +790,7 @@ mod tests {
         ] {
             let text = format!(" HTTP/1.1{fields}");
             let mut framing = Framing::default();
-            scan::<LINES>(&buffer(text.as_bytes(), b"\n"), &mut framing, 0, text.len());
+            scan::<LINES, true>(&buffer(text.as_bytes(), b"\n"), &mut framing, 0, text.len());
             assert_eq!(framing.trace, place, "{text:?}");
             // The same at the start of a piece.
             let line = text.split_once('\n').unwrap().1;
@@ -821,7 +830,7 @@ mod tests {
             let text = format!(" HTTP/1.1{fields}");
             let cut = cut.min(text.len());
             let mut framing = Framing::default();
-            let (stop, done) = scan::<LINES>(&buffer(&text.as_bytes()[..cut], &behind), &mut framing, 0, cut);
+            let (stop, done) = scan::<LINES, true>(&buffer(&text.as_bytes()[..cut], &behind), &mut framing, 0, cut);
             prop_assert!(stop <= cut);
             let mut reader = in_line();
             if stop != 0 {

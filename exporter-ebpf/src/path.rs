@@ -6,7 +6,7 @@
 //! the template down: both ask a [`Segment`].
 
 use crate::{
-    bytes::{finish, here, here_pointer, mix},
+    bytes::{equal_bytes, finish, here, here_pointer, mix},
     segment::Segment,
 };
 
@@ -23,6 +23,16 @@ const ANY_HASH: u64 = 0x7be2_80a6_7d7b_e280;
 /// How many segments a path may have so that its levels can collapse, the empty one before the first `/` included: a power of
 /// two.
 pub const SEGMENTS: usize = 16;
+
+/// How many bytes [`Shape::push_word`] takes.
+pub const WORD: usize = 4;
+
+/// Whether (not 0) there is a `/` among the bytes of a word.
+#[inline(always)]
+pub fn has_slash(word: u32) -> u64 {
+    // The other four bytes, which are zero, are none.
+    equal_bytes(word as u64, b'/')
+}
 
 /// The shape of a path while it is read, byte by byte.
 #[repr(C)]
@@ -61,9 +71,23 @@ impl Shape {
             self.segment_hash = 0;
             self.segment = Segment::default();
         } else {
-            self.segment.push(byte);
-            // FNV-1a: one multiplication for each byte.
-            self.segment_hash = (self.segment_hash ^ byte as u64).wrapping_mul(here(0x0000_0100_0000_01b3));
+            self.push_within(byte);
+        }
+    }
+
+    /// Adds the next byte, which is not a `/`.
+    #[inline(always)]
+    fn push_within(&mut self, byte: u8) {
+        self.segment.push(byte);
+        // FNV-1a: one multiplication for each byte.
+        self.segment_hash = (self.segment_hash ^ byte as u64).wrapping_mul(here(0x0000_0100_0000_01b3));
+    }
+
+    /// Adds the next [`WORD`] bytes, the first of which is the lowest. None is a `/` ([`has_slash`]).
+    #[inline(always)]
+    pub fn push_word(&mut self, word: u32) {
+        for byte in word.to_le_bytes() {
+            self.push_within(byte);
         }
     }
 
@@ -243,6 +267,24 @@ mod tests {
     }
 
     proptest! {
+        /// Words and bytes in any order: as the kernel takes them.
+        #[test]
+        fn words_are_as_their_bytes(path in "[a-c0-3/%@._-]{0,40}", words: u64) {
+            let mut shape = Shape::default();
+            let mut rest = path.as_bytes();
+            while let Some((first, others)) = rest.split_first() {
+                let word = rest.first_chunk().map(|word| u32::from_le_bytes(*word));
+                if let Some(word) = word.filter(|word| has_slash(*word) == 0 && words >> (rest.len() % 64) & 1 == 1) {
+                    shape.push_word(word);
+                    rest = &rest[WORD..];
+                } else {
+                    shape.push(*first);
+                    rest = others;
+                }
+            }
+            prop_assert_eq!(shape, read(path.as_bytes()));
+        }
+
         #[test]
         fn without_collapsed_levels_nothing_changes(path in "[a-c0-3/]{0,40}") {
             prop_assert_eq!(closed(&path).collapse(|_| false), shape(path.as_bytes()));

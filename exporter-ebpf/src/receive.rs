@@ -283,7 +283,7 @@ fn find_route(request: &mut Request, buffer: *const [u8; BUFFER], parsed: &mut P
     }
     read_shape(line.start as u64, line.end as u64, parsed);
     let length = (line.end - line.start) as u32;
-    request.shape = vigie_close_shape(&mut parsed.shape);
+    request.shape = parsed.hash;
     let found = vigie_find_shape(request, &parsed.shape);
     if found & SHOW != 0 {
         show_path(request, length, found & ASKED_OFTEN != 0, |path| {
@@ -309,11 +309,16 @@ fn find_route(request: &mut Request, buffer: *const [u8; BUFFER], parsed: &mut P
 #[inline(always)]
 fn read_shape(start: u64, end: u64, parsed: &mut Parsed) {
     parsed.shape.clear();
+    let end = if end - start > PATH as u64 {
+        start + PATH as u64
+    } else {
+        end
+    };
     let mut at = start;
     let mut i = 0;
-    while i < PATH / BYTEWISE && at < end {
-        vigie_add_to_shape(at, end);
-        at += BYTEWISE as u64;
+    // One more than for its bytes: for the end.
+    while i <= PATH / BYTEWISE && at != 0 {
+        at = vigie_add_to_shape(at, end);
         i += 1;
     }
 }

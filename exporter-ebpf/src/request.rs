@@ -180,7 +180,6 @@ impl Reader {
         self.matched = 0;
         self.path_length = 0;
         self.method = Packed::default();
-        self.shape.clear();
     }
 
     /// Whether no byte of a request was read yet (empty lines do not count).
@@ -199,6 +198,7 @@ impl Reader {
                         return Step::Bad;
                     }
                     self.stage = TARGET;
+                    self.shape.clear();
                 } else if is_token(byte) && self.method.length() < METHOD_BYTES {
                     self.method.push(byte);
                 } else if self.method.length() != 0 || (byte != b'\r' && byte != b'\n') {
@@ -212,9 +212,9 @@ impl Reader {
                 if self.path_length == 0 { Step::Bad } else { Step::More }
             }
             TARGET if byte > b' ' => {
-                self.shape.push(byte);
                 let at = self.path_length;
                 if at < PATH as u32 {
+                    self.shape.push(byte);
                     // SAFETY: the place is below PATH. The mask tells the verifier what the comparison told us.
                     unsafe { *self.path.as_mut_ptr().add(at as usize & (PATH - 1)) = byte };
                 }
@@ -400,7 +400,7 @@ mod tests {
         let (step, reader) = read(format!("GET {path} HTTP/1.1").as_bytes());
         assert_eq!((step, reader.path_length()), (Step::Done, 8003));
         assert_eq!(&reader.path()[..], &path.as_bytes()[..PATH]);
-        assert_eq!(reader.shape(), shape(path.as_bytes()));
+        assert_eq!(reader.shape(), shape(&path.as_bytes()[..PATH]));
     }
 
     proptest! {

@@ -35,7 +35,7 @@ fn status(buffer: &[u8; BUFFER]) -> Option<u64> {
 pub fn scan<const WINDOW: usize>(buffer: &[u8; BUFFER], length: usize) -> Option<(Head, usize)> {
     let status = status(buffer)?;
     let mut framing = Framing::default();
-    let (end, done) = head::scan::<WINDOW>(buffer, &mut framing, STATUS, length);
+    let (end, done) = head::scan::<WINDOW, true>(buffer, &mut framing, STATUS, length);
     // It is the request's that matters.
     framing.trace = 0;
     done.then_some((Head { status, framing }, end))

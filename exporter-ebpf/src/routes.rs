@@ -35,30 +35,32 @@ pub extern "C" fn vigie_find_shape(request: *mut Request, shape: *const Shape) -
     if !is_known(request.service) {
         return SHOW;
     }
-    let mode = mode_of(request.service);
     let mut result = 0;
     let mut route = vigie_known_route(request.shape, service) as u32;
-    if route == ROUTE_UNKNOWN && mode & route_mode::COLLAPSES != 0 {
-        let collapsed = vigie_collapse(shape, service);
-        if collapsed != request.shape {
-            route = vigie_known_route(collapsed, service) as u32;
-            if route > ROUTE_OTHER && vigie_is_busy(request.shape, service) != 0 {
-                return SHOW | ASKED_OFTEN;
-            }
-            if route != ROUTE_UNKNOWN {
-                request.shape = collapsed;
-                result = ASKED_FOR;
-            }
-        }
-    }
     if route == ROUTE_UNKNOWN {
-        if mode & (route_mode::CLOSED | route_mode::TEMPLATED) == route_mode::CLOSED
-            || (mode & route_mode::LIMITED != 0 && vigie_may_show(service) == 0)
-        {
-            request.route = ROUTE_OTHER;
-            return 0;
+        let mode = mode_of(request.service);
+        if mode & route_mode::COLLAPSES != 0 {
+            let collapsed = vigie_collapse(shape, service);
+            if collapsed != request.shape {
+                route = vigie_known_route(collapsed, service) as u32;
+                if route > ROUTE_OTHER && vigie_is_busy(request.shape, service) != 0 {
+                    return SHOW | ASKED_OFTEN;
+                }
+                if route != ROUTE_UNKNOWN {
+                    request.shape = collapsed;
+                    result = ASKED_FOR;
+                }
+            }
         }
-        return SHOW;
+        if route == ROUTE_UNKNOWN {
+            if mode & (route_mode::CLOSED | route_mode::TEMPLATED) == route_mode::CLOSED
+                || (mode & route_mode::LIMITED != 0 && vigie_may_show(service) == 0)
+            {
+                request.route = ROUTE_OTHER;
+                return 0;
+            }
+            return SHOW;
+        }
     }
     if route != ROUTE_NONE {
         request.route = route;

@@ -5,59 +5,28 @@
 //! counted by class, and the forms are matched all at once by one word of bits ("Shift-And": Baeza-Yates and Gonnet, A New
 //! Approach to Text Searching, 1992), with a table that says which places of which forms a byte may stand in.
 
-use crate::bytes::{at_least, equal, here, unbranched};
-
-/// What one byte adds to the counts of a [`Segment`], by the class of the byte.
-static COUNTS: [u64; 256] = {
-    let mut counts = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        counts[byte] = match byte as u8 {
-            b'0'..=b'9' => 1,
-            b'a'..=b'f' | b'A'..=b'F' => 1 << 16,
-            b'-' => 1 << 32,
-            _ => 1 << 48,
-        };
-        byte += 1;
-    }
-    counts
-};
-
-/// What one byte adds to the marks of a [`Segment`].
-static MARKS: [u64; 256] = {
-    let mut marks = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        marks[byte] = match byte as u8 {
-            b'A'..=b'Z' => 1,
-            b'%' => 1 << 32,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    marks
-};
+use crate::bytes::{here, unbranched};
 
 /// The forms. Each element is a class of bytes: `9` a digit, `a` a letter, `A` a letter or a digit, `c` what coordinates
 /// are made of, `s` what separates the parts of a file's name, `?` any, and each other character itself. `+` says that the
-/// one before may be repeated, `!` that the segment may end behind it.
+/// one before may be repeated, `^` that the segment may begin with the one before, `!` that it may end behind it.
 const FORMS: [(&str, Form); 10] = [
-    ("?+@?+.?+!", Form::Email),
-    ("9999-99!-99!T?+!", Form::Value),
-    ("-9+!", Form::Value),
-    ("c+,c+!", Form::Value),
-    ("aa_A+!", Form::Prefixed),
-    ("aaa_A+!", Form::Prefixed),
-    ("aaaa_A+!", Form::Prefixed),
-    ("a+_A+!", Form::LongPrefixed),
-    ("a+_v9+!", Form::Version),
-    ("?+sAAAAAAAA+.?+!", Form::Asset),
+    ("%^?+!", Form::Any),
+    ("?^+%?+!", Form::Any),
+    ("?^+@?+.?+!", Form::Any),
+    ("9^999-99!-99!T?+!", Form::Value),
+    ("-^9+!", Form::Value),
+    ("c^+,c+!", Form::Value),
+    ("a^a^a^a_A+!", Form::Prefixed),
+    ("a^+_A+!", Form::LongPrefixed),
+    ("a^+_v9+!", Form::Version),
+    ("?^+sAAAAAAAA+.?+!", Form::Asset),
 ];
 
 #[derive(Clone, Copy)]
 enum Form {
-    /// `a@b.c`.
-    Email,
+    /// `a@b.c`, or percent-encoded: always an identifier.
+    Any,
     /// A date, coordinates, a negative number: an identifier if there is a digit in it.
     Value,
     /// `cus_x1`, `ord_8F3k`.
@@ -72,16 +41,35 @@ enum Form {
 
 const FORM_KINDS: usize = 6;
 
-/// The forms as bits: a bit is a place in a form.
+/// The forms as bits: a bit is a place in a form. Before the first place of each form is one where no byte may stand: the
+/// form begins there, and what is shifted out of the form before ends there.
 struct Compiled {
-    /// The places that each byte may stand in.
-    allowed: [u64; 256],
-    /// The first place of each form.
-    first: u64,
+    /// For each byte what it adds to the counts of a [`Segment`], and the places that it may stand in.
+    bytes: [(u64, u64); 256],
+    /// The places before those that a segment may begin with.
+    start: u64,
     /// The places that may be repeated.
     repeated: u64,
     /// The places that a segment may end behind, by [`Form`].
     last: [u64; FORM_KINDS],
+}
+
+/// Where the counts of a [`Segment`] are: 12 bits for each.
+const COUNT: u64 = 0xfff;
+const LETTERS: u32 = 12;
+const DASHES: u32 = 24;
+const OTHERS: u32 = 36;
+const CAPITALS: u32 = 48;
+
+/// What one byte adds to the counts of a [`Segment`].
+const fn count(byte: u8) -> u64 {
+    let class = match byte {
+        b'0'..=b'9' => 1,
+        b'a'..=b'f' | b'A'..=b'F' => 1 << LETTERS,
+        b'-' => 1 << DASHES,
+        _ => 1 << OTHERS,
+    };
+    class | (byte.is_ascii_uppercase() as u64) << CAPITALS
 }
 
 const fn is_in_class(class: u8, byte: u8) -> bool {
@@ -98,27 +86,33 @@ const fn is_in_class(class: u8, byte: u8) -> bool {
 
 const COMPILED: Compiled = {
     let mut compiled = Compiled {
-        allowed: [0; 256],
-        first: 0,
+        bytes: [(0, 0); 256],
+        start: 0,
         repeated: 0,
         last: [0; FORM_KINDS],
     };
-    // The next place. More than 64 would not compile: a shift by 64 overflows.
+    let mut byte = 0;
+    while byte < 256 {
+        compiled.bytes[byte].0 = count(byte as u8);
+        byte += 1;
+    }
+    // The next place.
     let mut place = 0u32;
     let mut form = 0;
     while form < FORMS.len() {
         let (text, kind) = (FORMS[form].0.as_bytes(), FORMS[form].1);
-        compiled.first |= 1 << place;
+        place += 1;
         let mut i = 0;
         while i < text.len() {
             match text[i] {
-                b'+' if i > 0 && text[i - 1] != b'+' => compiled.repeated |= 1 << (place - 1),
+                b'+' => compiled.repeated |= 1 << (place - 1),
+                b'^' => compiled.start |= 1 << (place - 2),
                 b'!' => compiled.last[kind as usize] |= 1 << (place - 1),
                 class => {
                     let mut byte = 0;
                     while byte < 256 {
                         if is_in_class(class, byte as u8) {
-                            compiled.allowed[byte] |= 1 << place;
+                            compiled.bytes[byte].1 |= 1 << place;
                         }
                         byte += 1;
                     }
@@ -129,26 +123,37 @@ const COMPILED: Compiled = {
         }
         form += 1;
     }
+    // The highest bit is for what is true or false.
+    assert!(place <= 63);
+    // Else what a segment may begin with could be repeated before there was any of it.
+    assert!(compiled.start & compiled.repeated == 0);
     compiled
 };
 
-static ALLOWED: [u64; 256] = COMPILED.allowed;
-const FIRST: u64 = COMPILED.first;
+static BYTES: [(u64, u64); 256] = COMPILED.bytes;
+const START: u64 = COMPILED.start;
 const REPEATED: u64 = COMPILED.repeated;
 const LAST: [u64; FORM_KINDS] = COMPILED.last;
 
-/// What the rule needs to know of one path segment. All zero is the start of one.
+/// What the rule needs to know of one path segment.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// How many of its bytes are digits, letters a to f, dashes, and any other; 16 bits each, from the lowest.
+    /// How many of its bytes are digits, letters a to f, dashes, any other, and capitals of whatever kind; 12 bits each, from
+    /// the lowest. Less than half of what these hold is read of a path ([`PATH`](crate::request::PATH)).
     counts: u64,
-    /// How many of its bytes are capitals, and per cent signs; 32 bits each, from the lowest.
-    marks: u64,
     /// The places in the forms that the last byte stands in.
     matched: u64,
-    /// The places that the next byte may stand in; those of the first byte are inverted.
-    expected: u64,
+}
+
+impl Default for Segment {
+    #[inline(always)]
+    fn default() -> Self {
+        Self {
+            counts: 0,
+            matched: START,
+        }
+    }
 }
 
 // === impl Segment ===
@@ -157,19 +162,16 @@ impl Segment {
     /// Adds the next byte of the segment, which is not a `/`.
     #[inline(always)]
     pub fn push(&mut self, byte: u8) {
-        // SAFETY: a byte is a place of each table. Volatile reads, so that no constant of the tables is known.
-        let (count, mark, allowed) = unsafe {
+        // SAFETY: a byte is a place of the table. Volatile reads, so that no constant of the table is known.
+        let (count, allowed) = unsafe {
+            let entry = BYTES.as_ptr().add(byte as usize);
             (
-                COUNTS.as_ptr().add(byte as usize).read_volatile(),
-                MARKS.as_ptr().add(byte as usize).read_volatile(),
-                ALLOWED.as_ptr().add(byte as usize).read_volatile(),
+                (&raw const (*entry).0).read_volatile(),
+                (&raw const (*entry).1).read_volatile(),
             )
         };
         self.counts = self.counts.wrapping_add(count);
-        self.marks = self.marks.wrapping_add(mark);
-        let first = here(FIRST);
-        self.matched = (self.expected ^ first) & allowed;
-        self.expected = (((self.matched << 1) & !first) | (self.matched & here(REPEATED))) ^ first;
+        self.matched = ((self.matched << 1) | (self.matched & here(REPEATED))) & allowed;
     }
 
     /// Whether a segment of this form is taken for an identifier:
@@ -190,32 +192,54 @@ impl Segment {
         self.id_bit() != 0
     }
 
+    /// In the highest bit whether the segment may end as this form.
     #[inline(always)]
     fn is(&self, form: Form) -> u64 {
-        equal(self.matched & here(LAST[form as usize]), 0) ^ 1
+        is_some(self.matched & LAST[form as usize])
     }
 
-    /// 1 if this is an identifier, else 0. Every branch here would multiply with the length of the path in the verifier.
+    /// 1 if this is an identifier, else 0. Every branch here would multiply with the length of the path in the verifier. What
+    /// is true or false stands in the highest bit of a word, where a subtraction puts it.
     #[inline(always)]
     pub fn id_bit(&self) -> u64 {
-        let digits = self.counts & 0xffff;
-        let letters = (self.counts >> 16) & 0xffff;
-        let dashes = (self.counts >> 32) & 0xffff;
-        let others = self.counts >> 48;
-        let capitals = self.marks & 0xffff_ffff;
-        let length = digits + letters + dashes + others;
-        let has_digit = at_least(digits, 1);
-        let number = has_digit & equal(digits, length);
-        let hex = has_digit & at_least(length, 8) & equal(digits + letters, length);
-        let uuid = equal(length, 36) & equal(others, 0) & at_least(dashes, 1);
-        let token = (at_least(length, 20) & at_least(digits, 2)) | at_least(length, 48);
-        let prefixed = (self.is(Form::Prefixed) | (self.is(Form::LongPrefixed) & at_least(capitals, 1)))
-            & (self.is(Form::Version) ^ 1);
-        let asset = self.is(Form::Asset) & (at_least(digits, 2) | at_least(capitals, 2));
-        let form = self.is(Form::Email) | (has_digit & (self.is(Form::Value) | prefixed | asset));
-        let encoded = at_least(self.marks >> 32, 1);
-        unbranched(number | hex | uuid | token | form | encoded)
+        let digits = self.counts & COUNT;
+        let others = self.counts & (COUNT << OTHERS);
+        let dashes = self.counts & (COUNT << DASHES);
+        let capitals = self.counts >> CAPITALS;
+        // The product has the sum of the four counts in the place of the fourth.
+        let sum = (self.counts & ((1 << CAPITALS) - 1)).wrapping_mul(1 | 1 << LETTERS | 1 << DASHES | 1 << OTHERS);
+        let length = (sum >> OTHERS) & COUNT;
+        let has_digits = at_least(digits, 2);
+        let hex = is_zero(others | dashes);
+        // Of hexadecimal digits alone: of digits alone, or long.
+        let number = hex & (at_least(length, 8) | is_zero(self.counts & (COUNT << LETTERS)));
+        let uuid = is_zero(others | (length ^ 36)) & is_some(dashes);
+        let token = (at_least(length, 20) & has_digits) | at_least(length, 48);
+        let prefixed =
+            (self.is(Form::Prefixed) | (self.is(Form::LongPrefixed) & at_least(capitals, 1))) & !self.is(Form::Version);
+        let asset = self.is(Form::Asset) & (has_digits | at_least(capitals, 2));
+        let with_digit = number | self.is(Form::Value) | prefixed | asset;
+        let id = self.is(Form::Any) | uuid | token | (at_least(digits, 1) & with_digit);
+        unbranched(unbranched(id) >> 63)
     }
+}
+
+/// Whether `count` is at least `least`, in the highest bit. Both are below 2^63, as of all here.
+#[inline(always)]
+fn at_least(count: u64, least: u64) -> u64 {
+    unbranched((least - 1).wrapping_sub(count))
+}
+
+/// Whether `word` has any bit, in the highest bit.
+#[inline(always)]
+fn is_some(word: u64) -> u64 {
+    unbranched(word.wrapping_neg())
+}
+
+/// Whether `word` has no bit, in the highest bit.
+#[inline(always)]
+fn is_zero(word: u64) -> u64 {
+    unbranched(word.wrapping_sub(1))
 }
 
 #[cfg(test)]
@@ -326,29 +350,35 @@ mod tests {
             && ((left.is_empty() && *ends) || matches(rest, left) || (*repeats && matches(elements, left)))
     }
 
-    fn elements(form: &str) -> Vec<(u8, bool, bool)> {
+    /// The elements, and with which of them a segment may begin.
+    fn elements(form: &str) -> (Vec<(u8, bool, bool)>, Vec<usize>) {
         let mut elements: Vec<(u8, bool, bool)> = Vec::new();
+        let mut starts = Vec::new();
         for byte in form.bytes() {
             match (byte, elements.last_mut()) {
                 (b'+', Some(last)) => last.1 = true,
                 (b'!', Some(last)) => last.2 = true,
+                (b'^', Some(_)) => starts.push(elements.len() - 1),
                 _ => elements.push((byte, false, false)),
             }
         }
-        elements
+        (elements, starts)
     }
 
     proptest! {
         #[test]
         fn bits_match_what_trying_matches(text in prop_oneof![
-            "[a-c0-3@.,_vT-]{1,14}", "[a-c]{1,5}_[a-c0-9v]{1,4}", "[0-9]{4}-[0-9]{2}(-[0-9]{2}(T[0-9:]{1,3})?)?",
+            "[a-c0-3@.,_vT%-]{1,14}", "[a-c]{1,5}_[a-c0-9v]{1,4}", "[0-9]{4}-[0-9]{2}(-[0-9]{2}(T[0-9:]{1,3})?)?",
             "[a-z.-]{1,6}[.-][a-f0-9]{7,9}[.][a-z]{1,3}",
         ]) {
             let mut state = Segment::default();
             text.bytes().for_each(|byte| state.push(byte));
-            for kind in 0..FORM_KINDS {
-                let expected = FORMS.iter().any(|(form, its)| *its as usize == kind && matches(&elements(form), text.as_bytes()));
-                prop_assert_eq!(state.matched & COMPILED.last[kind] != 0, expected, "{} {}", text, kind);
+            for (kind, last) in LAST.iter().enumerate() {
+                let expected = FORMS.iter().filter(|(_, its)| *its as usize == kind).any(|(form, _)| {
+                    let (elements, starts) = elements(form);
+                    starts.iter().any(|start| matches(&elements[*start..], text.as_bytes()))
+                });
+                prop_assert_eq!(state.matched & last != 0, expected, "{} {}", text, kind);
             }
         }
 

@@ -621,6 +621,8 @@ pub struct Parsed {
     pub framing: Framing,
     /// The shape of its path.
     pub shape: Shape,
+    /// The hash of that, once it is whole.
+    pub hash: u64,
     /// A response's head.
     pub head: Head,
 }
@@ -849,6 +851,6 @@ mod tests {
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4928));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4912));
     }
 }

@@ -34,6 +34,9 @@ pub struct Options {
     /// Another program than that of this workspace, such as an older release
     #[arg(long, value_name = "FILE", conflicts_with = "write")]
     vigie: Option<PathBuf>,
+    /// Only the programs, beside those of another Vigie that sees the same events, such as an older release
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["write", "phases", "scrapes", "programs"])]
+    against: Option<PathBuf>,
 }
 
 /// What the parts of the benchmark need.
@@ -61,8 +64,13 @@ pub fn run(tools: &Tools, options: &Options) -> Result<()> {
         tools,
         windows: options.windows,
     };
-    let mut report = report::Report::new();
+    let mut report = report::Report::default();
     report.machine(&machine::describe()?);
+    if let Some(other) = &options.against {
+        programs::against(&context, other, &mut report)?;
+        println!("{}", report.versions());
+        return Ok(());
+    }
     if options.phases {
         programs::phases(&context, &mut report)?;
         println!("{}", report.markdown());

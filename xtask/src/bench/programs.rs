@@ -6,6 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
@@ -17,7 +18,7 @@ use aya::{
     programs::{ProgramFd, loaded_programs},
     sys::{Stats, enable_stats},
 };
-use testkit::{Client, Request, nginx, vigie, vigie_with};
+use testkit::{Client, Request, Server, nginx, vigie, vigie_with};
 
 use super::{
     Context,
@@ -34,6 +35,17 @@ const SOCKET: [(&str, &str); 3] = [
     ("vigie_send", "sock_send_length"),
 ];
 const SWITCH: (&str, &str) = ("vigie_switch", "sched_switch");
+
+/// Title, whether every request has another path.
+const LOADS: [(&str, bool); 2] = [("the same path", false), ("every path new", true)];
+
+fn load_server() -> Result<Server> {
+    nginx(
+        &[("small.txt", b"hello\n")],
+        "location /api/ { return 200 \"ok\\n\"; }",
+        1,
+    )
+}
 
 /// Time and runs of one program so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,11 +108,7 @@ struct Pair {
 /// Measures the three socket programs and the switch program.
 pub fn measure(context: &Context<'_>, report: &mut Report) -> Result<()> {
     let btf = Btf::from_sys_fs().context("this kernel has no BTF")?;
-    let server = nginx(
-        &[("small.txt", b"hello\n")],
-        "location /api/ { return 200 \"ok\\n\"; }",
-        1,
-    )?;
+    let server = load_server()?;
     let watch = vigie(&context.vigie, &[])?;
     let mut real = programs(watch.pid())?;
     let mut pairs = Vec::new();
@@ -113,7 +121,7 @@ pub fn measure(context: &Context<'_>, report: &mut Report) -> Result<()> {
         });
     }
     let statistics = enable_stats(Stats::RunTime).context("the kernel keeps no statistics of programs")?;
-    for (title, is_new) in [("the same path", false), ("every path new", true)] {
+    for (title, is_new) in LOADS {
         let windows = under_load(server.address(), is_new, || window(&pairs), context.windows)?;
         row(report, title, &windows);
     }
@@ -122,22 +130,25 @@ pub fn measure(context: &Context<'_>, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Measures what the phases of requests add to each program: two Vigies see the same events, and one leaves the phases out. The
-/// one that comes second finds warm caches, so each comes first in half of the windows.
-pub fn phases(context: &Context<'_>, report: &mut Report) -> Result<()> {
-    const WITH: &[(&str, &str)] = &[];
-    const WITHOUT: &[(&str, &str)] = &[("VIGIE_NO_PHASES", "1")];
+/// A Vigie, and the variables that it is started with.
+type Variant<'a> = (&'a Path, &'a [(&'a str, &'a str)]);
+
+/// What the runs of each hook did in one window, with the empty program's: of the first variant, and of the second.
+type Both = Vec<[(Run, Run); 2]>;
+
+/// Takes windows in which two Vigies see the same events. The one that comes second finds warm caches, so each comes first in
+/// half of the windows: those of either order.
+fn together(context: &Context<'_>, variants: [Variant<'_>; 2], is_new: bool) -> Result<[Vec<Both>; 2]> {
     let btf = Btf::from_sys_fs().context("this kernel has no BTF")?;
-    let server = nginx(&[("small.txt", b"hello\n")], "", 1)?;
-    let hooks = SOCKET.into_iter().chain([SWITCH]);
-    let mut windows = Vec::new();
-    for (order, with) in [([WITH, WITHOUT], 0), ([WITHOUT, WITH], SOCKET.len() + 1)] {
+    let server = load_server()?;
+    let mut taken = [Vec::new(), Vec::new()];
+    for (first, taken) in taken.iter_mut().enumerate() {
         let (mut pairs, mut watches) = (Vec::new(), Vec::new());
-        for environment in order {
-            let watch = vigie_with(&context.vigie, &[], environment)?;
+        for (program, environment) in [variants[first], variants[1 - first]] {
+            let watch = vigie_with(program, &[], environment)?;
             let mut real = programs(watch.pid())?;
             watches.push(watch);
-            for (program, hook) in hooks.clone() {
+            for (program, hook) in SOCKET.into_iter().chain([SWITCH]) {
                 let (empty, attached) = empty(&btf, program, hook)?;
                 pairs.push(Pair {
                     real: real.remove(program).context("a program of Vigie's is gone")?,
@@ -147,35 +158,66 @@ pub fn phases(context: &Context<'_>, report: &mut Report) -> Result<()> {
             }
         }
         let statistics = enable_stats(Stats::RunTime).context("the kernel keeps no statistics of programs")?;
-        let taken = under_load(server.address(), false, || window(&pairs), context.windows.div_ceil(2))?;
+        let windows = under_load(server.address(), is_new, || window(&pairs), context.windows.div_ceil(2))?;
         drop(statistics);
-        windows.push(
-            taken
-                .into_iter()
-                .map(|(mut runs, _)| {
-                    runs.rotate_left(with);
-                    runs
-                })
-                .collect::<Vec<_>>(),
-        );
+        for (runs, _) in windows {
+            let (one, other) = runs.split_at(runs.len() / 2);
+            let both = one.iter().zip(other);
+            taken.push(
+                both.map(|(one, other)| if first == 0 { [*one, *other] } else { [*other, *one] })
+                    .collect(),
+            );
+        }
     }
-    for (i, (_, hook)) in hooks.enumerate() {
-        // The mean of both orders' medians.
-        let of = |pick: &dyn Fn((Run, Run), (Run, Run)) -> f64| {
-            let medians = windows
-                .iter()
-                .map(|windows| median(windows.iter().map(|runs| pick(runs[i], runs[i + SOCKET.len() + 1]))));
-            medians.sum::<f64>() / windows.len() as f64
-        };
+    Ok(taken)
+}
+
+/// The mean of both orders' medians.
+fn of_orders(windows: &[Vec<Both>; 2], pick: impl Fn(&Both) -> f64) -> f64 {
+    windows
+        .iter()
+        .map(|windows| median(windows.iter().map(&pick)))
+        .sum::<f64>()
+        / 2.0
+}
+
+/// Measures what the phases of requests add to each program: two Vigies see the same events, and one leaves the phases out.
+pub fn phases(context: &Context<'_>, report: &mut Report) -> Result<()> {
+    let variants: [Variant<'_>; 2] = [(&context.vigie, &[]), (&context.vigie, &[("VIGIE_NO_PHASES", "1")])];
+    let windows = together(context, variants, false)?;
+    for (i, (_, hook)) in SOCKET.into_iter().chain([SWITCH]).enumerate() {
+        let of = |pick: &dyn Fn([(Run, Run); 2]) -> f64| of_orders(&windows, |hooks| pick(hooks[i]));
+        let empty = |[with, without]: [(Run, Run); 2]| f64::midpoint(per_run(with.1), per_run(without.1));
         report.phases(
             hook,
-            of(&|with, _| per_run(with.0)),
-            of(&|_, without| per_run(without.0)),
-            of(&|with, without| f64::midpoint(per_run(with.1), per_run(without.1))),
-            of(&|with, without| {
-                (per_run(with.0) - per_run(without.0)) / f64::midpoint(per_run(with.1), per_run(without.1))
-            }),
+            of(&|both| per_run(both[0].0)),
+            of(&|both| per_run(both[1].0)),
+            of(&empty),
+            of(&|both| (per_run(both[0].0) - per_run(both[1].0)) / empty(both)),
         );
+    }
+    Ok(())
+}
+
+/// Measures the programs of another Vigie beside this one's: both see the same events.
+pub fn against(context: &Context<'_>, other: &Path, report: &mut Report) -> Result<()> {
+    let names = SOCKET.map(|(_, hook)| hook);
+    for (title, is_new) in LOADS {
+        let windows = together(context, [(&context.vigie, &[]), (other, &[])], is_new)?;
+        let mut row = |hook: &str, hooks: std::ops::Range<usize>| {
+            let sum = |both: &Both, which: usize| both[hooks.clone()].iter().map(|runs| per_run(runs[which].0)).sum();
+            report.against(
+                title,
+                hook,
+                of_orders(&windows, |both| sum(both, 0)),
+                of_orders(&windows, |both| sum(both, 1)),
+                of_orders(&windows, |both| sum(both, 0) / sum(both, 1)),
+            );
+        };
+        for (i, hook) in names.into_iter().chain([SWITCH.1]).enumerate() {
+            row(hook, i..i + 1);
+        }
+        row("the three socket hooks, a run of each", 0..SOCKET.len());
     }
     Ok(())
 }

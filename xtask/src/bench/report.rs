@@ -6,10 +6,12 @@ use std::fmt::Write as _;
 pub const START: &str = "<!-- bench: from here on written by `cargo xtask bench --write` -->";
 
 /// What was measured.
+#[derive(Default)]
 pub struct Report {
     machine: String,
     programs: String,
     phases: String,
+    against: String,
     lines: String,
 }
 
@@ -25,16 +27,6 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
 // === impl Report ===
 
 impl Report {
-    /// Nothing yet.
-    pub fn new() -> Self {
-        Self {
-            machine: String::new(),
-            programs: String::new(),
-            phases: String::new(),
-            lines: String::new(),
-        }
-    }
-
     /// The machine.
     pub fn machine(&mut self, machine: &str) {
         machine.clone_into(&mut self.machine);
@@ -54,6 +46,23 @@ impl Report {
             self.phases,
             "| {hook} | {with:.0} | {without:.0} | {empty:.0} | {added:.2} |"
         );
+    }
+
+    /// A row of the table of two versions.
+    pub fn against(&mut self, load: &str, hook: &str, this: f64, other: f64, ratio: f64) {
+        let _ = writeln!(
+            self.against,
+            "| {load} | {hook} | {this:.0} | {other:.0} | {ratio:.3} |"
+        );
+    }
+
+    /// The table of two versions, as Markdown.
+    pub fn versions(&self) -> String {
+        format!(
+            "Machine: {}.\n\n\
+             | load on nginx, keep-alive | hook | this, ns | the other, ns | ratio |\n|---|---|---:|---:|---:|\n{}",
+            self.machine, self.against
+        )
     }
 
     /// A row of the other table.
