@@ -24,7 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{OK, answer_all, connect, counts, read_head, read_request, server, settled, settled_scrape, vigie_alone};
+use common::{
+    OK, answer_all, connect, counts, listener_on_six, read_head, read_request, server, settled, settled_scrape,
+    vigie_alone,
+};
 use testkit::{Counts, Request, Scrape, Shot, TempDir, Vigie, closed_loop};
 
 const REQUEST: &[u8] = b"GET /calls HTTP/1.1\r\nHost: here\r\n\r\n";
@@ -297,7 +300,7 @@ fn files(vigie: &Vigie) {
 }
 
 fn six(vigie: &Vigie) {
-    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let listener = listener_on_six();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || answer_all(listener.accept().unwrap().0));
     let mut client = connect(address);

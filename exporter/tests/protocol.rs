@@ -21,7 +21,8 @@ use std::{
 };
 
 use common::{
-    OK, answer_all, connect, counts, lost, read_head, read_request, server, settled, settled_scrape, vigie, vigie_alone,
+    OK, answer_all, connect, counts, listener_on_six, lost, read_head, read_request, server, settled, settled_scrape,
+    vigie, vigie_alone,
 };
 
 /// Sends pieces with pauses, so that each is read by a call of its own.
@@ -495,7 +496,7 @@ fn an_older_connection_is_picked_up() {
 
 #[test]
 fn ipv6_is_seen() {
-    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let listener = listener_on_six();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {

@@ -109,6 +109,16 @@ pub fn server(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr 
     address
 }
 
+/// A listener on IPv6, on a port that no server on IPv4 has: what is counted is told apart by the port.
+pub fn listener_on_six() -> TcpListener {
+    loop {
+        let listener = TcpListener::bind("[::1]:0").unwrap();
+        if TcpListener::bind(("127.0.0.1", listener.local_addr().unwrap().port())).is_ok() {
+            return listener;
+        }
+    }
+}
+
 /// A connection to it.
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
