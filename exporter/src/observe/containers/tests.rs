@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Container, ContainerFiles, KEPT, MAX_NAME};
+use super::{Container, ContainerFiles, KEPT, MAX_ENTRIES, MAX_NAME};
 
 const ID: &str = "3f2a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8";
 const OTHER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -193,6 +193,22 @@ fn names_kept_are_bounded() {
     fs::remove_dir_all(root.0.join("var")).unwrap();
     assert_eq!(files.find(&id(0), &[]).name, None);
     assert_eq!(files.find(&id(KEPT.get()), &[]).name.as_deref(), Some("shop"));
+}
+
+/// A host with more containers than a list holds: what is listed is right, and the rest has no pod.
+#[test]
+fn lists_are_bounded() {
+    let root = Root::new("many");
+    let count = MAX_ENTRIES + 500;
+    for number in 0..count {
+        root.write(&format!("var/log/containers/p{number}_n_c-{number:064x}.log"), "");
+    }
+    let files = ContainerFiles::new(&root.0);
+    let pods = (0..count).map(|number| files.find(&format!("{number:064x}"), &[]).pod);
+    let pods: Vec<Option<String>> = pods.collect();
+    let named = pods.iter().zip(0..).filter(|(pod, _)| pod.is_some());
+    assert!(named.clone().all(|(pod, number)| *pod == Some(format!("p{number}"))));
+    assert_eq!(named.count(), MAX_ENTRIES);
 }
 
 #[test]

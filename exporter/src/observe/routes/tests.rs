@@ -112,17 +112,21 @@ impl Host {
     }
 
     fn request(&mut self, path: &str, status: u16) -> String {
-        let (mut route, shape, is_shown, is_busy) = self.kernel.find(1, path);
+        self.request_of(1, path, status)
+    }
+
+    fn request_of(&mut self, service: u16, path: &str, status: u16) -> String {
+        let (mut route, shape, is_shown, is_busy) = self.kernel.find(service, path);
         if is_shown {
             self.kernel.events += 1;
             let lesson = self
                 .routes
-                .seen(1, shape, path.as_bytes(), false, is_busy, &self.templates);
+                .seen(service, shape, path.as_bytes(), false, is_busy, &self.templates);
             self.kernel.learn(lesson);
         }
         // As `file()`.
         if route == ROUTE_UNKNOWN {
-            route = self.kernel.taught(1, shape).unwrap_or(ROUTE_UNKNOWN);
+            route = self.kernel.taught(service, shape).unwrap_or(ROUTE_UNKNOWN);
         }
         if route == ROUTE_OTHER && !tells_of_path(status) {
             route = ROUTE_NONE;
@@ -133,7 +137,7 @@ impl Host {
             self.kernel.events += 1;
             let mut lesson = None;
             if route == ROUTE_UNKNOWN || self.routes.is_stale(route) {
-                (route, lesson) = self.routes.answered(1, shape, status);
+                (route, lesson) = self.routes.answered(service, shape, status);
             }
             self.routes.note(route, status);
             route = self.routes.counted_as(route);
@@ -684,6 +688,57 @@ fn a_service_that_is_forgotten_leaves_nothing() {
     assert_eq!(host.routes.count(), empty);
     assert_eq!((host.kernel.levels.len(), host.kernel.modes[&1]), (0, 0));
     assert_eq!(host.tick(1000), []);
+}
+
+/// Strangers at many services: no more levels collapse than the kernel has room for, and they are given back.
+#[test]
+fn levels_that_collapse_are_bounded() {
+    let mut host = Host::new(Routes::new(200));
+    let services = 1..=10;
+    for service in services.clone() {
+        for level in 0..36 {
+            for i in 0..220 {
+                host.request_of(service, &format!("/{}/{}", word(level), word(1000 + i)), 200);
+            }
+            host.tick(1);
+        }
+    }
+    let of = |host: &Host, service| host.kernel.levels.iter().filter(|(of, _)| *of == service).count();
+    let counts: Vec<usize> = services.clone().map(|service| of(&host, service)).collect();
+    assert_eq!(counts, [[32; 8].as_slice(), &[0, 0]].concat());
+    let mut expected = counts.iter().sum::<usize>();
+    for service in services {
+        expected -= of(&host, service);
+        host.routes.forget_service(service);
+        let lessons = host.routes.take_lessons();
+        host.kernel.learn(lessons);
+        assert_eq!(host.kernel.levels.len(), expected);
+    }
+}
+
+/// More routes than there are numbers for: what comes then is `other`, until a service goes.
+#[test]
+fn routes_of_the_host_are_bounded() {
+    let mut routes = Routes::new(1000);
+    let request = |routes: &mut Routes, service: u16, i: usize| {
+        let path = format!("/{}", word(i));
+        let shape = path::shape(path.as_bytes());
+        routes.seen(service, shape, path.as_bytes(), false, false, &[]);
+        let (route, _) = routes.answered(service, shape, 200);
+        routes.handler(route).to_string()
+    };
+    let others = (1..=70).flat_map(|service| (0..1000).map(move |i| (service, i)));
+    let others = others
+        .filter(|(service, i)| request(&mut routes, *service, *i) == OTHER)
+        .count();
+    // The first three numbers have a meaning of their own.
+    assert_eq!(others, 70_000 - (vigie_ebpf::traced::ROUTES - 3));
+    assert_eq!(request(&mut routes, 71, 0), OTHER);
+    routes.forget_service(1);
+    for i in 1..=1000 {
+        assert_eq!(request(&mut routes, 72, i), format!("/{}", word(i)));
+    }
+    assert_eq!(request(&mut routes, 73, 0), OTHER);
 }
 
 /// Month after month of strangers: the routes are bounded, and come back to what they were.

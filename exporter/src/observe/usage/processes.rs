@@ -440,4 +440,44 @@ mod tests {
         processes.collect(service_of, |_, _| ());
         assert_eq!(processes.of(2).count(), 0);
     }
+
+    /// A directory of each process is held open, and files of it while there are few; none of those that have ended.
+    #[test]
+    fn files_held_open_are_bounded_and_closed() {
+        let mut processes = Processes::start();
+        let mut children = Vec::new();
+        for expected in [(150, 3 * 150), (300, 3 * HELD), (0, 0)] {
+            while children.len() > expected.0 {
+                let mut child: std::process::Child = children.pop().unwrap();
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            while children.len() < expected.0 {
+                children.push(Command::new("sleep").arg("100").spawn().unwrap());
+            }
+            let ids: std::collections::BTreeSet<u32> = children.iter().map(std::process::Child::id).collect();
+            processes.collect(|process| u16::from(ids.contains(&process)), |_, _| ());
+            // Other tests of this process have files open, too: these are processes' alone.
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            let held = open.filter_map(|path| {
+                let (id, file) = path
+                    .to_str()?
+                    .strip_prefix("/proc/")?
+                    .split_once('/')
+                    .unwrap_or_default();
+                let id = if id.is_empty() {
+                    path.to_str()?.strip_prefix("/proc/")?
+                } else {
+                    id
+                };
+                ids.contains(&id.parse().ok()?).then_some(file.is_empty())
+            });
+            let (directories, files): (Vec<bool>, Vec<bool>) = held.partition(|is_directory| *is_directory);
+            assert_eq!(
+                (processes.known.len(), directories.len(), files.len()),
+                (expected.0, expected.0, expected.1)
+            );
+        }
+    }
 }

@@ -1,0 +1,216 @@
+//! Tables that are full: what is dropped then is said, and everything that was sent is counted, or said to be lost.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that panics has failed, as it should"
+)]
+
+mod common;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use common::{OK, Watch, connect, lost, read_head, read_request, server, settled_scrape, vigie_alone};
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::{Request, Scrape, Shot, TempDir, closed_loop, http::Client, nginx};
+
+/// A name of letters that no rule takes for an identifier.
+fn word(number: usize) -> String {
+    let letter = |digit: usize| char::from(b'g' + u8::try_from(digit % 10).unwrap());
+    [10_000, 1000, 100, 10, 1]
+        .map(|unit| letter(number / unit))
+        .iter()
+        .collect()
+}
+
+/// Answers with 404, or with 200 if the query is `?ok`.
+fn answer(mut stream: TcpStream) {
+    while let Some(request) = read_request(&mut stream) {
+        let is_ok = String::from_utf8(request).unwrap().contains("?ok ");
+        let status = if is_ok { "200 OK" } else { "404 Not Found" };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).unwrap();
+    }
+}
+
+/// Requests these over one connection, and waits for each answer.
+fn request_in_turn(address: SocketAddr, targets: impl IntoIterator<Item = String>, fields: &str) {
+    let mut stream = connect(address);
+    for target in targets {
+        stream
+            .write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes())
+            .unwrap();
+        read_head(&mut stream).unwrap();
+    }
+}
+
+/// A Vigie that lets a service have this many routes.
+fn with_routes(count: usize) -> (TempDir, Watch) {
+    let directory = TempDir::new().unwrap();
+    let config = format!("max_routes: {count}\n");
+    let file = directory.write("vigie.yml", config.as_bytes()).unwrap();
+    let vigie = vigie_alone(&["--config.file", file.to_str().unwrap()]);
+    (directory, vigie)
+}
+
+fn total(scrape: &Scrape, port: u16) -> u64 {
+    scrape.requests(port).values().sum()
+}
+
+/// More paths than the kernel and user space remember. What was forgotten is found again under the same name, and no request of it is
+/// missing.
+#[test]
+fn more_paths_than_are_remembered() {
+    const PATHS: usize = 18_000;
+    let address = server(answer);
+    let (_directory, vigie) = with_routes(5000);
+    let real = || (0..10).map(|_| "/real?ok".to_owned());
+    request_in_turn(address, real(), "");
+    settled_scrape(&vigie, |scrape| total(scrape, address.port()) == 10);
+    for paths in (0..PATHS).collect::<Vec<_>>().chunks(400) {
+        request_in_turn(address, paths.iter().map(|path| format!("/{}", word(*path))), "");
+        // Else they would not all be looked at.
+        thread::sleep(Duration::from_millis(550));
+    }
+    request_in_turn(address, real(), "");
+    // What was not found at first, and was forgotten since, is shown again, and then it has its name.
+    request_in_turn(address, [format!("/{}?ok", word(0)), format!("/{}", word(1))], "");
+    let sent = 20 + PATHS as u64 + 2;
+    let scrape = settled_scrape(&vigie, |scrape| total(scrape, address.port()) == sent);
+    assert_eq!(scrape.sum("vigie_routes_folded_total", &[("reason", "budget")]), 0.0);
+    let expected = common::counts(&[
+        ("/real", "GET", 200, 20),
+        ("none", "GET", 404, PATHS as u64),
+        // No scrape has shown this one as `none`.
+        (&format!("/{}", word(0)), "GET", 404, 1),
+        (&format!("/{}", word(0)), "GET", 200, 1),
+    ]);
+    assert_eq!(scrape.requests(address.port()), expected);
+    assert_eq!(lost(&scrape), 0.0);
+}
+
+/// A service is flooded with new paths, after its slot was another's: so many are looked at, the rest is counted as what was not.
+#[test]
+fn new_paths_of_a_later_generation_are_limited() {
+    const PATHS: usize = 6000;
+    let vigie = vigie_alone(&[]);
+    let dir = TempDir::new().unwrap();
+    for i in 0..260 {
+        let code = b"import socket; socket.create_server(('127.0.0.1', 0))\n";
+        let script = dir.write(&format!("takes_{i}.py"), code).unwrap();
+        let status = Command::new("python3").args(["-S", "-E"]).arg(script).status().unwrap();
+        assert!(status.success());
+    }
+    let server = nginx(&[], "", 1).unwrap();
+    let shown = |scrape: &Scrape| scrape.sum("vigie_events_total", &[("kind", "path")]);
+    let before = shown(&vigie.scrape().unwrap());
+    let records = closed_loop(server.address(), 1, PATHS, true, |_, i| Shot {
+        handler: "none",
+        request: Request::get(format!("/{}", word(i))),
+        expected: Some(404),
+    })
+    .unwrap();
+    assert_eq!(records.counts(), common::counts(&[("none", "GET", 404, PATHS as u64)]));
+    let scrape = settled_scrape(&vigie, |scrape| total(scrape, server.port()) == PATHS as u64);
+    assert_eq!(scrape.requests(server.port()), records.counts());
+    let not_shown = scrape.sum("vigie_routes_folded_total", &[("reason", "budget")]);
+    println!("{not_shown} of {PATHS} paths were not looked at");
+    assert!(not_shown > 0.0);
+    assert_eq!(shown(&scrape) - before + not_shown, PATHS as f64);
+    assert_eq!(lost(&scrape), 0.0);
+}
+
+/// User space does not read what the kernel has to say, until there is no room for more: each request is counted, or lost and said to be.
+#[test]
+fn a_full_ring_loses_nothing_in_silence() {
+    const PATHS: usize = 8000;
+    let address = server(answer);
+    let vigie = vigie_alone(&[]);
+    request_in_turn(address, ["/first?ok".to_owned()], "");
+    settled_scrape(&vigie, |scrape| total(scrape, address.port()) == 1);
+    let process = Pid::from_raw(vigie.pid().cast_signed()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    request_in_turn(address, (0..PATHS).map(|path| format!("/{}", word(path))), "");
+    kill_process(process, Signal::CONT).unwrap();
+    let sent = PATHS as f64 + 1.0;
+    let counted = |scrape: &Scrape| total(scrape, address.port()) as f64;
+    let lost_by = |scrape: &Scrape, reason| scrape.sum("vigie_lost_total", &[("reason", reason)]);
+    let all = |scrape: &Scrape| counted(scrape) + lost_by(scrape, "ring_full");
+    let scrape = settled_scrape(&vigie, |scrape| all(scrape) == sent);
+    let (full, forgotten) = (lost_by(&scrape, "ring_full"), lost_by(&scrape, "path_forgotten"));
+    println!(
+        "{} were counted, {full} lost, and of {forgotten} the path",
+        counted(&scrape)
+    );
+    assert_eq!((all(&scrape), full + forgotten), (sent, lost(&scrape)));
+    assert!(full > 0.0);
+    // Then there is room again.
+    request_in_turn(address, ["/first?ok".to_owned(), "/second?ok".to_owned()], "");
+    let scrape = settled_scrape(&vigie, |scrape| all(scrape) == sent + 2.0);
+    assert_eq!((all(&scrape), lost_by(&scrape, "ring_full")), (sent + 2.0, full));
+}
+
+/// More pipelined requests than are kept while the first is answered: those that have no place are lost, and said to be.
+#[test]
+fn too_many_pipelined_requests() {
+    const REQUESTS: usize = 100;
+    const REQUEST: &[u8] = b"GET /piped?ok HTTP/1.1\r\nHost: a\r\n\r\n";
+    let address = server(|mut stream| {
+        let mut all = Vec::new();
+        while let Some(piece) = read_request(&mut stream) {
+            all.extend(piece);
+            if all.len() == REQUESTS * REQUEST.len() {
+                for _ in 0..REQUESTS {
+                    stream.write_all(OK).unwrap();
+                }
+                all.clear();
+            }
+        }
+    });
+    let vigie = vigie_alone(&[]);
+    for round in 1..=3 {
+        let mut stream = connect(address);
+        stream.write_all(&REQUEST.repeat(REQUESTS)).unwrap();
+        stream.read_exact(&mut vec![0; REQUESTS * OK.len()]).unwrap();
+        drop(stream);
+        let sent = (round * REQUESTS) as f64;
+        let counted = |scrape: &Scrape| total(scrape, address.port()) as f64;
+        let scrape = settled_scrape(&vigie, |scrape| counted(scrape) + lost(scrape) == sent);
+        println!("{} were counted, and {} lost", counted(&scrape), lost(&scrape));
+        assert_eq!(
+            counted(&scrape) + scrape.sum("vigie_lost_total", &[("reason", "unmatched")]),
+            sent
+        );
+        assert!(lost(&scrape) > 0.0);
+    }
+}
+
+/// More series with exemplars than exemplars are kept.
+#[test]
+fn more_exemplars_than_are_kept() {
+    const KEPT: usize = vigie_ebpf::exemplar::EXEMPLARS;
+    const ROUTES: usize = KEPT + 400;
+    let address = server(answer);
+    let (_directory, vigie) = with_routes(3000);
+    let paths = || (0..ROUTES).map(|path| format!("/{}?ok", word(path)));
+    for round in 1..=2u64 {
+        // The first request of a series is counted by user space, and has no exemplar.
+        let field = format!("traceparent: 00-4bf92f3577b34da6a3ce929d0e0e{round:04x}-00f067aa0ba902b7-01\r\n");
+        request_in_turn(address, paths(), &field);
+        settled_scrape(&vigie, |scrape| total(scrape, address.port()) == round * ROUTES as u64);
+    }
+    let mut client = Client::connect(vigie.server.address()).unwrap();
+    let request = Request::get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0");
+    let text = client.send(&request).unwrap().text();
+    let shown = text.lines().filter(|line| line.contains(" # {trace_id=")).count();
+    println!("{shown} exemplars of {ROUTES}");
+    assert!((KEPT / 2..=KEPT).contains(&shown), "{shown}");
+    assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
