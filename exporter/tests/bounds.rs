@@ -12,12 +12,11 @@ mod common;
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    process::Command,
     thread,
     time::Duration,
 };
 
-use common::{OK, Watch, connect, lost, read_head, read_request, server, settled_scrape, vigie_alone};
+use common::{OK, Watch, connect, listen_and_end, lost, read_head, read_request, server, settled_scrape, vigie_alone};
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::{Request, Scrape, Shot, TempDir, closed_loop, http::Client, nginx};
 
@@ -101,13 +100,7 @@ fn more_paths_than_are_remembered() {
 fn new_paths_of_a_later_generation_are_limited() {
     const PATHS: usize = 6000;
     let vigie = vigie_alone(&[]);
-    let dir = TempDir::new().unwrap();
-    for i in 0..260 {
-        let code = b"import socket; socket.create_server(('127.0.0.1', 0))\n";
-        let script = dir.write(&format!("takes_{i}.py"), code).unwrap();
-        let status = Command::new("python3").args(["-S", "-E"]).arg(script).status().unwrap();
-        assert!(status.success());
-    }
+    listen_and_end("takes", 260);
     let server = nginx(&[], "", 1).unwrap();
     let shown = |scrape: &Scrape| scrape.sum("vigie_events_total", &[("kind", "path")]);
     let before = shown(&vigie.scrape().unwrap());

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Watch, settled_scrape, vigie, vigie_alone};
+use common::{Watch, listen_and_end, settled_scrape, vigie, vigie_alone};
 use testkit::{Request, Scrape, Server, TempDir, free_port};
 
 /// A real HTTP server, of Python's own, named after its file.
@@ -327,14 +327,7 @@ fn a_container_is_replaced() {
 #[test]
 fn numbers_do_not_run_out() {
     let vigie = vigie_alone(&[]);
-    let dir = TempDir::new().unwrap();
-    // Each under a name of its own.
-    for i in 0..300 {
-        let code = b"import socket; socket.create_server(('127.0.0.1', 0))\n";
-        let script = dir.write(&format!("listens_{i}.py"), code).unwrap();
-        let status = Command::new("python3").args(["-S", "-E"]).arg(script).status().unwrap();
-        assert!(status.success());
-    }
+    listen_and_end("listens", 300);
     let server = start("named", free_port().unwrap(), |_| ());
     get(&server, "/");
     let scrape = settled_scrape(&vigie, |scrape| requests(scrape, "python/named.py") == 1.0);

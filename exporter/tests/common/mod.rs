@@ -7,13 +7,14 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     thread,
     time::Duration,
 };
 
 use testkit::host::Host;
-use testkit::{Counts, Scrape, Vigie};
+use testkit::{Counts, Scrape, TempDir, Vigie};
 
 /// The program under test.
 pub fn binary() -> &'static Path {
@@ -115,6 +116,22 @@ pub fn listener_on_six() -> TcpListener {
         let listener = TcpListener::bind("[::1]:0").unwrap();
         if TcpListener::bind(("127.0.0.1", listener.local_addr().unwrap().port())).is_ok() {
             return listener;
+        }
+    }
+}
+
+/// So many services, `python/NAME_0.py` and on: each listens once, long enough to be seen, and ends.
+pub fn listen_and_end(name: &str, count: usize) {
+    let dir = TempDir::new().unwrap();
+    let code = b"import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(0.03)\n";
+    let scripts: Vec<PathBuf> = (0..count)
+        .map(|i| dir.write(&format!("{name}_{i}.py"), code).unwrap())
+        .collect();
+    for scripts in scripts.chunks(10) {
+        let start = |script| Command::new("python3").args(["-S", "-E"]).arg(script).spawn().unwrap();
+        let children: Vec<_> = scripts.iter().map(start).collect();
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
         }
     }
 }
