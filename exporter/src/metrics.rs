@@ -1,5 +1,6 @@
 //! From measurements to Prometheus families, and to their text.
 
+pub mod clients;
 pub mod families;
 pub mod format;
 mod labels;

@@ -27,6 +27,7 @@ use crate::{
     logging::Level,
     metrics::{
         self,
+        clients::Clients,
         families::Families,
         format::Format,
         scrapers::{Scraper, Scrapers},
@@ -43,6 +44,7 @@ pub struct Watch {
     retention: Duration,
     tracers: Mutex<Tracers>,
     scrapers: Mutex<Scrapers>,
+    clients: Clients,
 }
 
 /// The metrics, as a client wants them.
@@ -114,6 +116,7 @@ impl Watch {
             profile: config.profile,
             tracers: Mutex::new(Tracers::new(traces)),
             scrapers: Mutex::default(),
+            clients: Clients::default(),
             retention: config.retention,
         });
         if let Some(logger) = kernel_log {
@@ -127,6 +130,11 @@ impl Watch {
     /// The profile that the config asks for: this Vigie's buckets are made for it, and for Vigie's own.
     pub fn profile(&self) -> Profile {
         self.profile
+    }
+
+    /// The clients' connections.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// All metrics as they are now. A scraper that was here before is shown new series with the value 0.
@@ -164,6 +172,7 @@ impl Watch {
             scrapers.shown(scraper, snapshot.taken);
         }
         families.extend(scrapers.families());
+        families.extend(self.clients.families());
         let metrics = Metrics {
             body: format.encode(&families, with_created),
             taken: snapshot.taken,

@@ -13,10 +13,13 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use common::{OK, Watch, connect, listen_and_end, lost, read_head, read_request, server, settled_scrape, vigie_alone};
+use common::{
+    OK, Watch, connect, listen_and_end, lost, read_head, read_request, server, settled_scrape, until, vigie,
+    vigie_alone,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::{Request, Scrape, Shot, TempDir, closed_loop, http::Client, nginx};
 
@@ -206,4 +209,52 @@ fn more_exemplars_than_are_kept() {
     println!("{shown} exemplars of {ROUTES}");
     assert!((KEPT / 2..=KEPT).contains(&shown), "{shown}");
     assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
+/// More clients than there may be at once: who has been still for longest goes, and whoever scrapes is answered.
+#[test]
+fn too_many_clients() {
+    const CLIENTS: usize = 700;
+    const MOST: usize = 512;
+    let vigie = vigie(&[]);
+    let open = |scrape: &Scrape| scrape.sum("vigie_web_connections", &[]);
+    let files = |scrape: &Scrape| scrape.sum("process_open_fds", &[]);
+    let dropped = |scrape: &Scrape| scrape.sum("vigie_web_connections_dropped_total", &[("reason", "too_many")]);
+    let before = settled_scrape(&vigie, |scrape| open(scrape) == 1.0);
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| connect(vigie.server.address())).collect();
+    let scrape = vigie.scrape().unwrap();
+    assert_eq!(open(&scrape), MOST as f64);
+    // With that of the scrape.
+    assert_eq!(dropped(&scrape), (CLIENTS + 1 - MOST) as f64);
+    assert_eq!(files(&scrape) - files(&before), (MOST - 1) as f64);
+    // The first ones were closed, and the last ones are answered.
+    assert_eq!(clients[0].read(&mut [0]).unwrap(), 0);
+    let last = clients.last_mut().unwrap();
+    last.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(read_head(last).unwrap().starts_with("HTTP/1.1 200"));
+    drop(clients);
+    let after = settled_scrape(&vigie, |scrape| open(scrape) == 1.0);
+    assert_eq!(files(&after), files(&before));
+}
+
+/// A client asks again and again, and takes nothing: it is left after 30 s.
+#[test]
+fn a_client_that_takes_nothing() {
+    let vigie = vigie(&[]);
+    let stalled = |scrape: &Scrape| scrape.sum("vigie_web_connections_dropped_total", &[("reason", "stalled")]);
+    let mut client = connect(vigie.server.address());
+    // More than the sockets on both sides have room for.
+    let requests = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(400);
+    client.write_all(&requests).unwrap();
+    let begin = Instant::now();
+    let scrape = until(|| {
+        thread::sleep(Duration::from_millis(200));
+        vigie
+            .scrape()
+            .ok()
+            .filter(|scrape| stalled(scrape) > 0.0 || begin.elapsed() > Duration::from_secs(60))
+    });
+    assert_eq!(stalled(&scrape), 1.0);
+    assert!(begin.elapsed() >= Duration::from_secs(29));
+    settled_scrape(&vigie, |scrape| scrape.sum("vigie_web_connections", &[]) == 1.0);
 }

@@ -114,9 +114,10 @@ impl Serve {
             telemetry_path: self.telemetry_path,
             watch: Watch::start(&config, self.kernel_log_level)?,
         });
+        let connections = Rc::default();
         for (listener, address) in listeners {
             info!("listening on http://{address}");
-            tokio::task::spawn_local(server::serve(listener, Rc::clone(&site)));
+            tokio::task::spawn_local(server::serve(listener, Rc::clone(&site), Rc::clone(&connections)));
         }
         tokio::select! {
             _ = terminate.recv() => {}

@@ -16,6 +16,7 @@ use log::{debug, warn};
 use tokio::net::TcpListener;
 
 use super::{
+    connections::{Connections, Watched},
     pages::{Scrape, Site},
     trace,
 };
@@ -45,8 +46,8 @@ pub async fn listen(address: &str) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, local))
 }
 
-/// Serves the site on a listener, for ever.
-pub async fn serve(listener: TcpListener, site: Rc<Site>) {
+/// Serves the site on a listener, for ever. The connections are those of all listeners.
+pub async fn serve(listener: TcpListener, site: Rc<Site>, connections: Rc<Connections>) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -57,12 +58,20 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>) {
                 continue;
             }
         };
-        let site = Rc::clone(&site);
+        let (site, connections) = (Rc::clone(&site), Rc::clone(&connections));
         tokio::task::spawn_local(async move {
+            let clients = site.watch.clients();
+            let place = connections.add(clients);
+            if place.takes_anothers {
+                // The other one closes before anything is done for this one.
+                tokio::task::yield_now().await;
+            }
+            let connection = &place.connection;
             let last = RefCell::new(None);
             let service = service_fn(|request| {
-                let mut response = trace::answer(&site, &request, peer)
-                    .unwrap_or_else(|| site.answer(&request, peer.ip()).map(Either::Left));
+                let trace = trace::answer(&site, &request, peer);
+                connection.stays.set(trace.is_some());
+                let mut response = trace.unwrap_or_else(|| site.answer(&request, peer.ip()).map(Either::Left));
                 // Whoever sends another request has got the answer to the one before.
                 let scrape = response.extensions_mut().remove::<Scrape>();
                 last.replace(scrape.map(|scrape| (scrape, Instant::now())));
@@ -70,9 +79,16 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>) {
             });
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-            let result = builder.serve_connection(TokioIo::new(stream), service).await;
+            let stream = TokioIo::new(Watched::new(stream, Rc::clone(connection)));
+            let result = tokio::select! {
+                result = builder.serve_connection(stream, service) => result,
+                () = connection.has_to_close() => return,
+            };
             if let Err(error) = &result {
                 debug!("a client went away: {error}");
+                if has_stalled(error) {
+                    clients.stalled.set(clients.stalled.get() + 1);
+                }
             }
             // That nobody sent another request in time is not the client's doing.
             if let Some((scrape, time)) = last.take()
@@ -83,5 +99,13 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>) {
                 site.lost(&scrape);
             }
         });
+        // Else there could be a hundred more before the first of them makes another one close.
+        tokio::task::yield_now().await;
     }
+}
+
+/// Whether a client has taken nothing for too long. That it has sent no head is an error of another kind.
+fn has_stalled(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
 }

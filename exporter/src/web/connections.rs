@@ -1,0 +1,222 @@
+//! The connections of clients: only so many at once, and none that takes nothing for long.
+//!
+//! A client that does not read keeps what it has asked for in memory, and each open connection keeps a descriptor. Both would be missing
+//! where scrapes are made.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+    time::{Sleep, sleep},
+};
+
+use crate::metrics::clients::Clients;
+
+/// How many connections may be open at once.
+pub const MOST: usize = 512;
+/// How long a client may take nothing of what is sent to it.
+pub const STALL: Duration = Duration::from_secs(30);
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// When bytes were last sent or received.
+    moved: Cell<Instant>,
+    /// Whether it is to stay when others would have to go: it waits for what may come late, by its client's wish.
+    pub stays: Cell<bool>,
+    close: Notify,
+}
+
+/// The open connections, by the order in which they came.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    next: Cell<u64>,
+}
+
+/// The place of a connection among the open ones. Dropped, it is given back.
+#[derive(Debug)]
+pub struct Place<'a> {
+    connections: &'a Connections,
+    clients: &'a Clients,
+    number: u64,
+    /// Whether another connection has to close for it.
+    pub takes_anothers: bool,
+    /// What is known of it.
+    pub connection: Rc<Connection>,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Waits until it has to go.
+    pub async fn has_to_close(&self) {
+        self.close.notified().await;
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// One more connection. If there are [`MOST`], the one that has been still for longest goes.
+    pub fn add<'a>(&'a self, clients: &'a Clients) -> Place<'a> {
+        let connection = Rc::new(Connection {
+            moved: Cell::new(Instant::now()),
+            stays: Cell::new(false),
+            close: Notify::new(),
+        });
+        let number = self.next.replace(self.next.get() + 1);
+        let mut open = self.open.borrow_mut();
+        let takes_anothers = open.len() >= MOST;
+        if takes_anothers {
+            let may_go = open.iter().filter(|(_, connection)| !connection.stays.get());
+            let stillest = may_go.min_by_key(|(_, connection)| connection.moved.get());
+            if let Some(number) = stillest.map(|(number, _)| *number)
+                && let Some(connection) = open.remove(&number)
+            {
+                connection.close.notify_one();
+                clients.dropped.set(clients.dropped.get() + 1);
+            }
+        }
+        open.insert(number, Rc::clone(&connection));
+        clients.open.set(open.len());
+        Place {
+            connections: self,
+            clients,
+            number,
+            takes_anothers,
+            connection,
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.borrow_mut();
+        open.remove(&self.number);
+        self.clients.open.set(open.len());
+    }
+}
+
+/// The stream of a connection, which notes when bytes move, and fails if a client takes none for [`STALL`].
+#[derive(Debug)]
+pub struct Watched<S> {
+    stream: S,
+    connection: Rc<Connection>,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl Watched ===
+
+impl<S> Watched<S> {
+    /// The stream of this connection.
+    pub fn new(stream: S, connection: Rc<Connection>) -> Self {
+        Self {
+            stream,
+            connection,
+            stalled: None,
+        }
+    }
+
+    /// What came of sending: an error if nothing has for too long.
+    fn sent(&mut self, context: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.connection.moved.set(Instant::now());
+            self.stalled = None;
+            return result;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.connection.moved.set(Instant::now());
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.sent(context, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.sent(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[test]
+    fn who_is_still_for_longest_goes() {
+        let (connections, clients) = (Connections::default(), Clients::default());
+        let mut places: Vec<Place<'_>> = (0..MOST).map(|_| connections.add(&clients)).collect();
+        let long_ago = Instant::now() - Duration::from_secs(9);
+        places[7].connection.moved.set(long_ago);
+        places[3].connection.moved.set(long_ago - Duration::from_secs(1));
+        places[3].connection.stays.set(true);
+        let newest = connections.add(&clients);
+        assert_eq!((clients.open.get(), clients.dropped.get()), (MOST, 1));
+        assert!(!connections.open.borrow().contains_key(&7) && connections.open.borrow().contains_key(&3));
+        // Its task gives back what is not its own any more.
+        drop(places.remove(7));
+        assert_eq!(clients.open.get(), MOST);
+        drop((newest, places));
+        assert_eq!((clients.open.get(), clients.dropped.get()), (0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_left() {
+        let (connections, clients) = (Connections::default(), Clients::default());
+        let (ours, _theirs) = duplex(10);
+        let mut stream = Watched::new(ours, Rc::clone(&connections.add(&clients).connection));
+        let begin = tokio::time::Instant::now();
+        let result = stream.write_all(&[0; 100]).await;
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begin.elapsed(), STALL);
+    }
+}
