@@ -10,6 +10,7 @@ pub mod http;
 pub mod load;
 pub mod namespace;
 pub mod process;
+pub mod process_ids;
 pub mod prometheus;
 pub mod random;
 pub mod schedule;

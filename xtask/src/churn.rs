@@ -13,7 +13,6 @@ mod child;
 mod footprint;
 mod load;
 mod plan;
-mod process_ids;
 mod programs;
 mod report;
 mod stand;

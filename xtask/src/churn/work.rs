@@ -4,7 +4,6 @@ use super::account::Account;
 use super::cgroups::{Container, Maker, Mounts, SHORT, Shape};
 use super::load::{self, Statuses};
 use super::plan::Round;
-use super::process_ids;
 use super::programs::{PREFIX, Programs, Small, Start, run};
 use super::stand::{STORE, Stand};
 use anyhow::{Context as _, Result, ensure};
@@ -14,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::scrape::Labels;
 use testkit::{Random, Scrape, free_port};
+use testkit::{process_ids, scrape::Labels};
 
 /// What the name of the service that is killed contains.
 pub const VICTIM: &str = "churn-victim";

@@ -49,7 +49,7 @@ fn reads_itself_and_reports_missing_processes() {
     assert_eq!(me.exe, std::env::current_exe().ok());
     assert_eq!(me.cwd, std::env::current_dir().ok());
     assert!(me.start_ticks > 0 && me.ppid > 0);
-    // 0 where the leader is outside of this process's PID namespace.
+    // 0 in what the host's first process has started in its own session, and where the leader is outside of the PID namespace.
     // SAFETY: the functions have no preconditions.
     let leaders = unsafe { (libc::getpgid(0), libc::getsid(0)) };
     assert_eq!((me.pgrp, me.session), (leaders.0 as u32, leaders.1 as u32));

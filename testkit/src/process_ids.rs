@@ -10,7 +10,12 @@ const LAST: &str = "/proc/sys/kernel/ns_last_pid";
 /// Any process of the host may take the id first, and have it for a while.
 const TRIES: usize = 2000;
 
-/// Starts a process that gets the id `wanted`. What gets another one is killed: it has to wait until it is told to begin.
+/// Starts a process that gets the id `wanted`. What gets another one is killed: it has to wait until it is told to begin, or do no
+/// harm.
+///
+/// # Errors
+///
+/// If there is no right to write to `ns_last_pid`, or others always get the id first.
 pub fn spawn_as(wanted: u32, mut command: impl FnMut() -> Result<Command>) -> Result<Child> {
     let before = wanted.checked_sub(1).context("there is no process 0")?.to_string();
     for _ in 0..TRIES {
