@@ -98,7 +98,7 @@ pub fn ended(thread: u32) {
 pub fn left(task: *const c_void) {
     // SAFETY: `tgid` is of type `pid_t`.
     let process: u32 = unsafe { load(task, &TASK_TGID) };
-    let Some(owner) = slot(service::owner(entry_of(process))) else {
+    let Some(owner) = slot(service::unchecked_owner(entry_of(process))) else {
         return;
     };
     // SAFETY: the members are of type `u64`, `unsigned long long`, `unsigned long` (three times), `pid_t`.

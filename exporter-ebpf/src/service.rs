@@ -44,10 +44,15 @@ pub const fn is_number(entry: u16) -> bool {
     entry != UNKNOWN && entry < IGNORED
 }
 
-/// The service that a process works for, by its entry in the process table. Of a mark it makes the number of a slot that is never
-/// given.
+/// The service that a process works for, by its entry in the process table.
 #[inline(always)]
 pub const fn owner(entry: u16) -> u16 {
+    if is_number(entry) { entry & !CHILD } else { entry }
+}
+
+/// The same, where it is looked up whose the slot is: of a mark this makes the number of a slot that is never given.
+#[inline(always)]
+pub const fn unchecked_owner(entry: u16) -> u16 {
     entry & !CHILD
 }
 
@@ -75,7 +80,7 @@ mod tests {
                 assert_eq!(slot(number), u32::from(place));
                 for entry in [number, number | CHILD] {
                     assert!(is_number(entry));
-                    assert_eq!(owner(entry), number);
+                    assert_eq!((owner(entry), unchecked_owner(entry)), (number, number));
                 }
                 assert_eq!((handler(number), handler(number | CHILD)), (number, UNKNOWN));
                 assert!(is_child(number | CHILD) && !is_child(number));
@@ -83,8 +88,8 @@ mod tests {
         }
         for mark in [UNKNOWN, IGNORED, PENDING] {
             assert!(!is_number(mark) && !is_child(mark));
-            assert_eq!(handler(mark), mark);
-            assert!(!(1..=u32::from(LAST_SLOT)).contains(&slot(owner(mark))));
+            assert_eq!((owner(mark), handler(mark)), (mark, mark));
+            assert!(!(1..=u32::from(LAST_SLOT)).contains(&slot(unchecked_owner(mark))));
         }
     }
 }

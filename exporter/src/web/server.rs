@@ -70,7 +70,10 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>, connections: Rc<Connec
             let last = RefCell::new(None);
             let service = service_fn(|request| {
                 let trace = trace::answer(&site, &request, peer);
-                connection.stays.set(trace.is_some());
+                let streams = trace
+                    .as_ref()
+                    .is_some_and(|trace| matches!(trace.body(), Either::Right(_)));
+                connection.stays.set(streams);
                 let mut response = trace.unwrap_or_else(|| site.answer(&request, peer.ip()).map(Either::Left));
                 // Whoever sends another request has got the answer to the one before.
                 let scrape = response.extensions_mut().remove::<Scrape>();

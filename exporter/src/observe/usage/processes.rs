@@ -441,6 +441,17 @@ mod tests {
         assert_eq!(processes.of(2).count(), 0);
     }
 
+    /// What is not to be watched, or has no name yet, is of no service.
+    #[test]
+    fn marks_are_no_services() {
+        let own = std::process::id();
+        let mut processes = Processes::start();
+        for entry in [service::IGNORED, service::PENDING, service::UNKNOWN] {
+            let usage = processes.collect(|process| if process == own { entry } else { 0 }, |_, _| ());
+            assert!(usage.is_empty() && processes.known.is_empty(), "{entry}: {usage:?}");
+        }
+    }
+
     /// A directory of each process is held open, and files of it while there are few; none of those that have ended.
     #[test]
     fn files_held_open_are_bounded_and_closed() {
