@@ -160,6 +160,48 @@ fn words_of_a_stranger_do_not_use_up_the_routes() {
     }
 }
 
+/// A path of so many bytes that ends with a word.
+fn long_path(length: usize, word: &str) -> String {
+    let mut path = String::new();
+    while path.len() + 1 + word.len() < length {
+        let rest = length - 1 - word.len() - path.len();
+        path.push('/');
+        path.extend(std::iter::repeat_n('p', rest.min(40) - 1));
+    }
+    format!("{path}/{word}")
+}
+
+/// Paths as long as the kernel reads at once, and a byte more or less: it makes of them what user space does, and so knows the route
+/// into which they have collapsed.
+#[test]
+fn long_paths_collapse() {
+    for length in [127, 128, 129, 256, 384, 511, 512] {
+        let address = server(answer_as_asked);
+        let vigie = vigie_alone(&[]);
+        let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
+        let words = |range: std::ops::Range<u32>| range.map(move |i| ("GET", long_path(length, &name(i))));
+        assert!(words(0..10).all(|(_, path)| path.len() == length));
+        let mut sent = request_in_turn(address, words(0..400));
+        settled_scrape(&vigie, |scrape| total(scrape) == sent);
+        // The first one starts the series of the collapsed route.
+        sent += request_in_turn(address, words(400..401));
+        let before = events(&settled_scrape(&vigie, |scrape| total(scrape) == sent));
+        sent += request_in_turn(address, words(401..1000));
+        let scrape = settled_scrape(&vigie, |scrape| total(scrape) == sent);
+        let of_all = scrape.requests(address.port());
+        let collapsed = of_all.iter().find(|((handler, _, _), _)| handler.ends_with("/{…}"));
+        assert!(
+            collapsed.is_some_and(|(_, count)| *count >= 600),
+            "{length}: {of_all:?}"
+        );
+        assert_eq!(
+            (total(&scrape), events(&scrape), lost(&scrape)),
+            (sent, before, 0.0),
+            "{length}"
+        );
+    }
+}
+
 /// A client invents paths and methods, at a service with a template: what is shown is bounded, and what is asked for again costs nothing.
 #[test]
 fn capped_routes_are_bounded_and_cost_nothing() {

@@ -644,6 +644,11 @@ fn retransmits_are_the_sockets_own() {
     let dir = TempDir::new().unwrap();
     let server = start(RESETTING);
     let vigie = vigie(&["--config.file", &config(&dir, "tcp", server.port())]);
+    // TCP sends again after a few milliseconds: until Vigie has named the service, that would be nobody's.
+    get(&mut connect(server.address()), "/");
+    let port = server.port().to_string();
+    let is_named = |scrape: &Scrape| scrape.sum("http_requests_total", &[("service", "tcp"), ("port", &port)]) == 1.0;
+    assert!(is_named(&settled_scrape(&vigie, is_named)));
     let mut expected = 0;
     for wait in [300, 1500] {
         let mut stream = connect(server.address());
