@@ -20,6 +20,9 @@ const ID_HASH: u64 = 0x7b69_647d_7b69_647d;
 /// What a segment of a level that has collapsed hashes to.
 const ANY_HASH: u64 = 0x7be2_80a6_7d7b_e280;
 
+/// What is mixed into the shape of a path of which only the start is known.
+const CUT_HASH: u64 = 0x2f2e_2e2e_e280_a62f;
+
 /// How many segments a path may have so that its levels can collapse, the empty one before the first `/` included: a power of
 /// two.
 pub const SEGMENTS: usize = 16;
@@ -43,6 +46,8 @@ pub struct Shape {
     segment: Segment,
     /// How many segments are complete.
     count: u64,
+    /// [`CUT_HASH`] if this is only the start of a path, else 0.
+    cut: u64,
     /// Their hashes: those of the first [`SEGMENTS`].
     segments: [u64; SEGMENTS],
 }
@@ -58,6 +63,13 @@ impl Shape {
         self.segment_hash = 0;
         self.segment = Segment::default();
         self.count = 0;
+        self.cut = 0;
+    }
+
+    /// What was read is only the start of the path: it has a shape of its own, and its levels do not collapse.
+    #[inline(always)]
+    pub fn cut(&mut self) {
+        self.cut = here(CUT_HASH);
     }
 
     /// Adds the next byte of the path.
@@ -114,7 +126,7 @@ impl Shape {
     /// The hash of the whole shape; never 0.
     #[inline(always)]
     pub fn finish(&self) -> u64 {
-        finish(mix(self.hash, self.last())) | 1
+        finish(mix(self.hash, self.last()) ^ self.cut) | 1
     }
 
     /// The same; and its segments are complete, for [`Shape::collapse`].
@@ -122,18 +134,18 @@ impl Shape {
     pub fn close(&mut self) -> u64 {
         let last = self.last();
         self.keep(last);
-        finish(mix(self.hash, last)) | 1
+        finish(mix(self.hash, last) ^ self.cut) | 1
     }
 
     /// The hash of the whole shape with each level collapsed that has: `is_collapsed` is asked with the hash of what is above a
     /// level. Never 0. Identifiers and empty segments stay. [`Shape::close`] comes before.
     ///
-    /// The shape of a path with more than [`SEGMENTS`] segments stays as it is.
+    /// The shape of a path with more than [`SEGMENTS`] segments stays as it is, as does that of a start.
     #[inline(always)]
     pub fn collapse(&self, mut is_collapsed: impl FnMut(u64) -> bool) -> u64 {
         let count = self.count;
-        if count >= SEGMENTS as u64 {
-            return finish(mix(self.hash, self.kept(count as usize))) | 1;
+        if count >= SEGMENTS as u64 || self.cut != 0 {
+            return finish(mix(self.hash, self.kept(count as usize)) ^ self.cut) | 1;
         }
         let mut hash = 0;
         let mut i = 0;

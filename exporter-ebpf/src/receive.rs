@@ -305,15 +305,15 @@ fn find_route(request: &mut Request, buffer: *const [u8; BUFFER], parsed: &mut P
     }
 }
 
-/// Reads the shape of the path from `start` to `end` of the received bytes: that of its first [`PATH`] bytes.
+/// Reads the shape of the path from `start` to `end` of the received bytes: that of its start, if it is longer than [`PATH`].
 #[inline(always)]
 fn read_shape(start: u64, end: u64, parsed: &mut Parsed) {
     parsed.shape.clear();
-    let end = if end - start > PATH as u64 {
-        start + PATH as u64
-    } else {
-        end
-    };
+    let mut end = end;
+    if end - start > PATH as u64 {
+        end = start + PATH as u64;
+        parsed.shape.cut();
+    }
     let mut at = start;
     let mut i = 0;
     // One more than for its bytes: for the end.

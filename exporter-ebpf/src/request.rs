@@ -279,15 +279,12 @@ impl Reader {
         self.method.number()
     }
 
-    /// The hash of the path's shape, after `Done`.
-    #[inline(always)]
-    pub fn shape(&self) -> u64 {
-        self.shape.finish()
-    }
-
-    /// The path's shape, after `Done`.
+    /// The path's shape, after `Done`: that of its start, if it is longer than [`PATH`].
     #[inline(always)]
     pub fn whole_shape(&mut self) -> &mut Shape {
+        if self.path_length > PATH as u32 {
+            self.shape.cut();
+        }
         &mut self.shape
     }
 
@@ -338,13 +335,13 @@ mod tests {
     #[test]
     fn the_usual_request() {
         for (i, name) in method::NAMES.iter().enumerate().take(6) {
-            let (line, step, reader) = both(&format!("{name} /api/produits/17?a=b HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let (line, step, mut reader) = both(&format!("{name} /api/produits/17?a=b HTTP/1.1\r\nHost: a\r\n\r\n"));
             let line = line.expect("fast");
             assert_eq!((step, reader.method()), (Step::Done, i as u8 + 1));
             assert_eq!(line.method, i as u64 + 1);
             assert_eq!(line.end - line.start, "/api/produits/17".len());
             assert_eq!(&reader.path()[..reader.path_length() as usize], b"/api/produits/17");
-            assert_eq!(reader.shape(), shape(b"/api/produits/4"));
+            assert_eq!(reader.whole_shape().finish(), shape(b"/api/produits/4"));
         }
     }
 
@@ -397,10 +394,18 @@ mod tests {
     #[test]
     fn a_long_path_is_counted_whole_and_kept_in_part() {
         let path = format!("/{}/1", "x".repeat(8000));
-        let (step, reader) = read(format!("GET {path} HTTP/1.1").as_bytes());
+        let (step, mut reader) = read(format!("GET {path} HTTP/1.1").as_bytes());
         assert_eq!((step, reader.path_length()), (Step::Done, 8003));
         assert_eq!(&reader.path()[..], &path.as_bytes()[..PATH]);
-        assert_eq!(reader.shape(), shape(&path.as_bytes()[..PATH]));
+        // Neither that of the whole path nor that of a path that is as its start.
+        let mut start = crate::path::read(&path.as_bytes()[..PATH]);
+        start.cut();
+        assert_eq!(reader.whole_shape().finish(), start.finish());
+        for other in [path.as_bytes(), &path.as_bytes()[..PATH]] {
+            assert_ne!(start.finish(), shape(other));
+        }
+        // Its levels do not collapse.
+        assert_eq!(start.close(), start.collapse(|_| true));
     }
 
     proptest! {
@@ -417,13 +422,13 @@ mod tests {
         ) {
             let text = format!("{method} {path}{query} {version}");
             let text = &text.as_bytes()[..cut.min(text.len())];
-            let (step, reader) = read(text);
+            let (step, mut reader) = read(text);
             if let Some(line) = scan::<WINDOW>(&buffer(text, &behind), text.len(), seed) {
                 let path = &text[line.start..line.end];
                 prop_assert_eq!(step, Step::Done);
                 prop_assert_eq!(line.method, u64::from(reader.method()));
                 prop_assert_eq!(path, &reader.path()[..reader.path_length() as usize]);
-                prop_assert_eq!(shape(path), reader.shape());
+                prop_assert_eq!(shape(path), reader.whole_shape().finish());
             }
         }
 

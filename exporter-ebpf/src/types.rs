@@ -851,6 +851,6 @@ mod tests {
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4912));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4920));
     }
 }

@@ -202,6 +202,58 @@ fn long_paths_collapse() {
     }
 }
 
+/// Only the start of a path is kept. A longer one is no request of the route that its start would be, however it comes and whichever of
+/// them comes first.
+#[test]
+fn long_paths_are_routes_of_their_own() {
+    let address = server(answer_all);
+    let vigie = vigie_alone(&[]);
+    let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
+    let send = |path: &str, cut: Option<usize>| {
+        let mut stream = connect(address);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (one, other) = request.split_at(cut.unwrap_or(request.len()));
+        stream.write_all(one.as_bytes()).unwrap();
+        if !other.is_empty() {
+            std::thread::sleep(Duration::from_millis(20));
+            stream.write_all(other.as_bytes()).unwrap();
+        }
+        read_head(&mut stream).unwrap();
+    };
+    let mut sent = 0;
+    for (case, (cut, is_long_first)) in (0..).zip([(None, false), (None, true), (Some(300), false), (Some(300), true)])
+    {
+        let prefix = name(case);
+        let long = format!("/{prefix}/{}/delete", "x".repeat(600));
+        let short = format!("/{prefix}/{}", "x".repeat(60));
+        for _ in 0..3 {
+            for path in if is_long_first {
+                [&long, &short]
+            } else {
+                [&short, &long]
+            } {
+                send(path, cut.filter(|cut| *cut < path.len()));
+                sent += 1;
+                // The next one is of a route that is known.
+                settled_scrape(&vigie, |scrape| total(scrape) == sent);
+            }
+        }
+        let scrape = vigie.scrape().unwrap();
+        let mut found: Vec<_> = scrape.requests(address.port()).into_iter().collect();
+        found.retain(|((handler, _, _), _)| handler.contains(&prefix));
+        found.sort();
+        let counts: Vec<_> = found
+            .iter()
+            .map(|((handler, ..), count)| (handler.as_str(), *count))
+            .collect();
+        let exact = format!("/{prefix}/{{id}}");
+        assert_eq!(counts.len(), 2, "{cut:?} {is_long_first} {counts:?}");
+        assert_eq!(counts[0], (exact.as_str(), 3), "{cut:?} {is_long_first}");
+        assert!(counts[1].0.ends_with('…') && counts[1].1 == 3, "{counts:?}");
+    }
+    assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
 /// A client invents paths and methods, at a service with a template: what is shown is bounded, and what is asked for again costs nothing.
 #[test]
 fn capped_routes_are_bounded_and_cost_nothing() {
