@@ -86,10 +86,11 @@ const EVENT_STREAM: &[u8; 17] = b"text/event-stream";
 /// Its first 16 bytes in two words. Its marks are no letters: they have to be exact.
 const EVENT_STREAM_WORDS: [u64; 2] = [u64::from_le_bytes(*b"text/eve"), u64::from_le_bytes(*b"nt-strea")];
 const EVENT_STREAM_LOWER: [u64; 2] = [LOWER & !(0xff << 32), LOWER & !(0xff << 16)];
-/// Makes letters lower case: all eight bytes, or the first six, where the seventh is the colon.
+/// Makes letters lower case: all eight bytes, or the first of them, where the colon is next.
 const LOWER: u64 = 0x2020_2020_2020_2020;
 const LOWER_SIX: u64 = LOWER >> 16;
 const LOWER_FOUR: u64 = LOWER >> 32;
+const LOWER_THREE: u64 = LOWER >> 40;
 const FIVE: u64 = 0xff_ffff_ffff;
 pub(crate) const SEVEN: u64 = 0x00ff_ffff_ffff_ffff;
 /// `chunked`, as the bytes come in: the last one lowest.
@@ -134,7 +135,8 @@ pub fn scan<const WINDOW: usize, const MAY_STREAM: bool>(
         if at > length {
             break false;
         }
-        let start = word(buffer, line) | LOWER;
+        let text = word(buffer, line);
+        let start = text | LOWER;
         if start == CONTENT_LENGTH[0] {
             // Selections: three ways on from each turn would be too many for the verifier.
             let rest = word(buffer, line + 8);
@@ -154,7 +156,7 @@ pub fn scan<const WINDOW: usize, const MAY_STREAM: bool>(
             if is_trace_parent(buffer, line) {
                 trace_at = line + TRACE_PARENT_BYTES;
             }
-        } else if start & SEVEN == EXPECT {
+        } else if (text | LOWER_SIX) & SEVEN == EXPECT {
             expect_at = line + EXPECT_BYTES;
         }
         line = at;
@@ -225,7 +227,7 @@ fn earlier(one: usize, other: usize) -> usize {
 #[inline(always)]
 fn is_trace_parent(buffer: &[u8; BUFFER], line: usize) -> bool {
     word(buffer, line) | LOWER == TRACE_PARENT_NAME[0]
-        && (word(buffer, line + 8) | LOWER) as u32 == TRACE_PARENT_NAME[1] as u32
+        && (word(buffer, line + 8) | LOWER_THREE) as u32 == TRACE_PARENT_NAME[1] as u32
 }
 
 /// Where a field's value starts, if there is the usual space before it or none.
@@ -758,6 +760,8 @@ mod tests {
             ("\nexpect:100-Continue\ncontent-length: 7\n\n", [7, 1, 0, 1]),
             ("\r\nExpect:  100-continue\r\nA: b\r\n\r\n", [0, 0, 0, 1]),
             ("\r\nExpect: nothing\r\nExpected: 100-continue\r\n\r\n", [0, 0, 0, 0]),
+            // What would be a colon in lower case.
+            ("\r\nexpect\x1a100-continue\r\n\r\n", [0, 0, 0, 0]),
         ] {
             let text = format!(" HTTP/1.1{fields}");
             let [length, has_length, chunked, expects] = expected;
@@ -787,6 +791,7 @@ mod tests {
             ),
             ("\r\nTraceparents: 00-1\r\ntracepar: 00\r\n\r\n", 0),
             ("\r\ntraceparent: 00-1\r", 0),
+            ("\r\ntraceparent\x1a00-1\r\n\r\n", 0),
         ] {
             let text = format!(" HTTP/1.1{fields}");
             let mut framing = Framing::default();

@@ -7,6 +7,7 @@
 #![no_main]
 
 #[path = "../../exporter/src/kernel/btf.rs"]
+#[allow(dead_code, reason = "the exporter asks for more")]
 mod btf;
 
 use btf::Btf;

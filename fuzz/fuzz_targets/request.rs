@@ -3,20 +3,23 @@
 //! - `Reader` gives what a straightforward parser of the whole message gives: in whatever pieces the message comes, and
 //!   whatever the reader has read before its `reset`.
 //! - `scan` finds the line if and only if it is usual, as `Reader` finds it, whatever stands behind the message.
-//! - Paths have the same shape if and only if they are the same apart from identifiers; any number is one.
+//! - Paths have the same shape if and only if they are the same apart from identifiers; any number is one. A path that is longer than
+//!   what is kept has the shape of its start alone.
 #![no_main]
 
 mod common;
 
-use std::iter::repeat_with;
+use std::{iter::repeat_with, sync::LazyLock};
 
 use common::{Case, Random, buffer, mutate};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use regex::bytes::RegexSet;
 use vigie_ebpf::{
     bytes::{BUFFER, PIECE, WINDOW, byte, through_memory},
     method,
-    path::{Segment, shape},
+    path::{read as read_shape, shape},
     request::{Line, PATH, Reader, scan},
+    segment::Segment,
     step::Step,
 };
 
@@ -117,7 +120,7 @@ fn read(bytes: &[u8]) -> Expected<'_> {
     expected
 }
 
-fn check_reader(reader: &Reader, step: Step, end: usize, expected: &Expected) {
+fn check_reader(reader: &mut Reader, step: Step, end: usize, expected: &Expected) {
     assert_eq!((step, end), (expected.step, expected.end));
     if step == Step::More {
         assert_eq!(reader.is_fresh(), expected.method.is_empty());
@@ -129,7 +132,12 @@ fn check_reader(reader: &Reader, step: Step, end: usize, expected: &Expected) {
         assert_eq!(reader.path_length() as usize, expected.path.len());
         let kept = expected.path.len().min(PATH);
         assert_eq!(reader.path()[..kept], expected.path[..kept]);
-        assert_eq!(reader.shape(), shape(expected.path));
+        let mut start = read_shape(&expected.path[..kept]);
+        if kept < expected.path.len() {
+            start.cut();
+            assert_ne!(start.finish(), shape(&expected.path[..kept]));
+        }
+        assert_eq!(reader.whole_shape().finish(), start.finish());
     }
 }
 
@@ -142,7 +150,7 @@ fn check_whole(case: &Case) {
         step = reader.push(message[end]);
         end += 1;
     }
-    check_reader(&reader, step, end, &read(message));
+    check_reader(&mut reader, step, end, &read(message));
 }
 
 /// In pieces that come to the start of the same buffer, as in the kernel, with a reader that is used again and again.
@@ -166,14 +174,14 @@ fn check_pieces(case: &Case, buffer: &mut [u8; BUFFER]) {
             let step = reader.push(byte(buffer, i));
             end += 1;
             if step != Step::More {
-                check_reader(&reader, step, end - start, &expected);
+                check_reader(&mut reader, step, end - start, &expected);
                 reader.reset();
                 start = end;
                 expected = read(&message[start..]);
             }
         }
     }
-    check_reader(&reader, Step::More, end - start, &expected);
+    check_reader(&mut reader, Step::More, end - start, &expected);
 }
 
 fn check_scan<const WINDOW: usize>(
@@ -218,18 +226,40 @@ fn check_hash(path: &[u8], line: &Line, seed: u64) {
     assert!(other.is_none_or(|hash| hash != line.hash));
 }
 
+/// The forms of identifiers, as others write such rules down.
+static FORMS: LazyLock<RegexSet> = LazyLock::new(|| {
+    RegexSet::new([
+        // Percent-encoded, or an e-mail address.
+        r"(?s-u)^(.*%.+|.+@.+\..+)$",
+        // Dates, negative numbers, coordinates.
+        r"(?s-u)^([0-9]{4}-[0-9]{2}(-[0-9]{2}(T.+)?)?|-[0-9]+|[0-9.,+-]+,[0-9.,+-]+)$",
+        // With a prefix.
+        r"(?s-u)^[A-Za-z]{2,4}_[A-Za-z0-9]+$",
+        r"(?s-u)^[A-Za-z]+_[A-Za-z0-9]+$",
+        r"(?s-u)^[A-Za-z]+_v[0-9]+$",
+        // The name of a file with a hash in it.
+        r"(?s-u)^.+[._-][A-Za-z0-9]{8,}\..+$",
+    ])
+    .unwrap()
+});
+
 /// Whether a segment is an identifier, in the words of the module.
 fn is_id(segment: &[u8]) -> bool {
     let length = segment.len();
     let count = |is: fn(&u8) -> bool| segment.iter().filter(|byte| is(byte)).count();
     let digits = count(u8::is_ascii_digit);
     let hex_digits = count(u8::is_ascii_hexdigit);
+    let capitals = count(u8::is_ascii_uppercase);
     let dashes = count(|byte| *byte == b'-');
     let number = length != 0 && digits == length;
     let hexadecimal = length >= 8 && hex_digits == length && (1..length).contains(&digits);
     let uuid = length == 36 && hex_digits + dashes == length && dashes != 0;
     let token = (length >= 20 && digits >= 2) || length >= 48;
-    number || hexadecimal || uuid || token
+    let forms = FORMS.matches(segment);
+    let [any, value, prefixed, long_prefixed, version, asset] = std::array::from_fn(|form| forms.matched(form));
+    let prefixed = (prefixed || long_prefixed && capitals >= 1) && !version;
+    let asset = asset && (digits >= 2 || capitals >= 2);
+    number || hexadecimal || uuid || token || any || digits >= 1 && (value || prefixed || asset)
 }
 
 /// The segments of a path that are none but identifiers left out.
@@ -239,7 +269,9 @@ fn template(path: &[u8]) -> Vec<Option<&[u8]>> {
         .collect()
 }
 
+/// No more of a path is ever read than [`PATH`] bytes.
 fn check_shapes(path: &[u8], random: &mut Random) {
+    let path = &path[..path.len().min(PATH)];
     for segment in path.split(|byte| *byte == b'/') {
         let mut state = Segment::default();
         segment.iter().for_each(|byte| state.push(*byte));

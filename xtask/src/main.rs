@@ -9,6 +9,7 @@ mod debian;
 mod demo;
 mod document;
 mod drill;
+mod fuzz;
 mod guard;
 mod lab;
 mod load;
@@ -60,6 +61,8 @@ enum Task {
     Soak(soak::Options),
     /// Let processes, listeners and containers come and go beside a store, as in a month, and look for wrong counts, growth and alerts
     Churn(churn::Options),
+    /// Give what reads bytes of others any bytes, and look for panics and for parsers that disagree
+    Fuzz(fuzz::Options),
     /// Watch many kinds of servers, and compare what Vigie saw with what their clients saw
     Servers(servers::Options),
     /// Check and test the rules for Prometheus, and the configuration of Alertmanager
@@ -99,6 +102,7 @@ fn run(task: Task) -> Result<()> {
         Task::Truth(options) => setup::ensure_build().and_then(|()| truth::run(&options)),
         Task::Soak(options) => soak::run(&setup::ensure()?, &options),
         Task::Churn(options) => churn::run(&setup::ensure()?, &setup::ensure_monitoring()?, &options),
+        Task::Fuzz(options) => setup::ensure_build().and_then(|()| fuzz::run(&options)),
         Task::Servers(options) => servers::run(&options),
         Task::Rules => setup::ensure_build()
             .and_then(|()| setup::ensure_monitoring())

@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Monitoring, ProfileTools, Tools};
 use crate::vm::{self, kernels};
-use crate::{churn, command, compose, dashboards, demo, drill, guard, lab, paths, rules, servers, soak, truth};
+use crate::{churn, command, compose, dashboards, demo, drill, fuzz, guard, lab, paths, rules, servers, soak, truth};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use std::{env, time::Instant};
@@ -36,6 +36,7 @@ pub fn run(options: &Options) -> Result<()> {
     })?;
     step("format", || {
         cargo("fmt --all --check")?;
+        cargo("fmt --manifest-path fuzz/Cargo.toml --all --check")?;
         cargo("fmt --manifest-path servers/Cargo.toml --all --check")
     })?;
     step("lints", || {
@@ -53,6 +54,7 @@ pub fn run(options: &Options) -> Result<()> {
             failed.push(name);
         }
     };
+    try_step("fuzz", &mut || fuzz::run(&fuzz::Options::short()));
     if let Some((tools, monitoring, profiles)) = &tools {
         step("build of vigie", || cargo("build --release --package vigie"))?;
         try_step("tests of vigie", &mut || test_vigie(tools, monitoring, profiles));
