@@ -209,24 +209,24 @@ impl Segment {
         // The product has the sum of the four counts in the place of the fourth.
         let sum = (self.counts & ((1 << CAPITALS) - 1)).wrapping_mul(1 | 1 << LETTERS | 1 << DASHES | 1 << OTHERS);
         let length = (sum >> OTHERS) & COUNT;
-        let has_digits = at_least(digits, 2);
+        let has_digits = is_at_least(digits, 2);
         let hex = is_zero(others | dashes);
         // Of hexadecimal digits alone: of digits alone, or long.
-        let number = hex & (at_least(length, 8) | is_zero(self.counts & (COUNT << LETTERS)));
+        let number = hex & (is_at_least(length, 8) | is_zero(self.counts & (COUNT << LETTERS)));
         let uuid = is_zero(others | (length ^ 36)) & is_some(dashes);
-        let token = (at_least(length, 20) & has_digits) | at_least(length, 48);
-        let prefixed =
-            (self.is(Form::Prefixed) | (self.is(Form::LongPrefixed) & at_least(capitals, 1))) & !self.is(Form::Version);
-        let asset = self.is(Form::Asset) & (has_digits | at_least(capitals, 2));
+        let token = (is_at_least(length, 20) & has_digits) | is_at_least(length, 48);
+        let prefixed = (self.is(Form::Prefixed) | (self.is(Form::LongPrefixed) & is_at_least(capitals, 1)))
+            & !self.is(Form::Version);
+        let asset = self.is(Form::Asset) & (has_digits | is_at_least(capitals, 2));
         let with_digit = number | self.is(Form::Value) | prefixed | asset;
-        let id = self.is(Form::Any) | uuid | token | (at_least(digits, 1) & with_digit);
+        let id = self.is(Form::Any) | uuid | token | (is_at_least(digits, 1) & with_digit);
         unbranched(unbranched(id) >> 63)
     }
 }
 
 /// Whether `count` is at least `least`, in the highest bit. Both are below 2^63, as of all here.
 #[inline(always)]
-fn at_least(count: u64, least: u64) -> u64 {
+fn is_at_least(count: u64, least: u64) -> u64 {
     unbranched((least - 1).wrapping_sub(count))
 }
 

@@ -13,6 +13,7 @@ mod common;
 
 use std::{
     io::Write as _,
+    net::{SocketAddr, TcpStream},
     path::Path,
     sync::{
         Arc,
@@ -21,6 +22,8 @@ use std::{
     thread,
     time::Duration,
 };
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use common::{connect, prometheus_servers, read_request, server, settled_scrape, until, vigie};
 use testkit::{
@@ -77,7 +80,7 @@ fn grows_from_0(prometheus: &Prometheus, series: &str, expected: usize) {
 }
 
 /// A server in this process whose answers all have the status that was last set; 0: it closes the connection instead.
-fn answers(status: &Arc<AtomicU16>) -> std::net::SocketAddr {
+fn answers(status: &Arc<AtomicU16>) -> SocketAddr {
     let status = Arc::clone(status);
     server(move |mut stream| {
         while read_request(&mut stream).is_some() {
@@ -90,7 +93,7 @@ fn answers(status: &Arc<AtomicU16>) -> std::net::SocketAddr {
     })
 }
 
-fn send(address: std::net::SocketAddr, method: &str, path: &str, count: usize) {
+fn send(address: SocketAddr, method: &str, path: &str, count: usize) {
     let mut client = Client::connect(address).unwrap();
     for _ in 0..count {
         client.send(&Request::new(method, path)).unwrap();
@@ -294,6 +297,26 @@ fn a_scrape_that_was_given_up_does_not_count() {
     assert_eq!(shown(&mut client, "/b"), all);
     // It was not new to one that had seen it before.
     assert_eq!(shown(&mut connect(), "/a"), all);
+    // It waits for longer than it said, and has not taken the answer.
+    sent("/c");
+    for _ in 0..3 {
+        let mut slow = slow_to_read(watch.server.address());
+        let scrape = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Prometheus-Scrape-Timeout-Seconds: 0.1\r\n\r\n";
+        slow.write_all(scrape).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        drop(slow);
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(shown(&mut client, "/c"), Some(0.0));
+    assert_eq!(shown(&mut client, "/c"), all);
+}
+
+/// A connection whose side here takes next to nothing until it is read.
+fn slow_to_read(address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 1).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    TcpStream::from(socket)
 }
 
 /// Native histograms come in protobuf, and the time of birth with them; OpenMetrics has it where it is asked for.

@@ -327,7 +327,7 @@ fn a_container_is_replaced() {
 #[test]
 fn numbers_do_not_run_out() {
     let vigie = vigie_alone(&[]);
-    listen_and_end("listens", 300);
+    listen_and_end(&vigie, "listens", 300);
     let server = start("named", free_port().unwrap(), |_| ());
     get(&server, "/");
     let scrape = settled_scrape(&vigie, |scrape| requests(scrape, "python/named.py") == 1.0);

@@ -9,7 +9,8 @@
 mod common;
 
 use common::{
-    OK, Watch, answer_all, connect, counts, lost, read_head, read_request, server, settled, settled_scrape, vigie_alone,
+    OK, Watch, answer_all, connect, counts, lost, read_head, read_request, request_in_turn, server, settled,
+    settled_scrape, vigie_alone, word,
 };
 use std::{
     io::Write as _,
@@ -50,15 +51,6 @@ fn request_all(address: SocketAddr, paths: impl IntoIterator<Item = String>) {
     }
 }
 
-/// A name of letters that no rule takes for an identifier.
-fn name(number: u32) -> String {
-    let letter = |digit: u32| char::from(b'g' + u8::try_from(digit).unwrap());
-    [number / 100, number / 10 % 10, number % 10]
-        .map(letter)
-        .iter()
-        .collect()
-}
-
 /// A Vigie with this config.
 fn vigie_with(config: &str) -> (TempDir, Watch) {
     let directory = TempDir::new().unwrap();
@@ -71,8 +63,8 @@ fn vigie_with(config: &str) -> (TempDir, Watch) {
 fn past_the_cap_is_other() {
     let address = server(answer_all);
     let (_directory, vigie) = vigie_with("max_routes: 10\n");
-    request_all(address, (0..30).map(|i| format!("/{}", name(i))));
-    request_all(address, (0..30).map(|i| format!("/{}", name(i))));
+    request_all(address, (0..30).map(|i| format!("/{}", word(i))));
+    request_all(address, (0..30).map(|i| format!("/{}", word(i))));
     let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
     let seen = settled_scrape(&vigie, |scrape| total(scrape) == 60).requests(address.port());
     // Which 10 of them are first is the server threads' business, near the end.
@@ -109,20 +101,6 @@ fn events(scrape: &testkit::Scrape) -> f64 {
         .sum()
 }
 
-/// Requests these over one connection, and waits for each answer.
-fn request_in_turn(address: SocketAddr, requests: impl IntoIterator<Item = (&'static str, String)>) -> u64 {
-    let mut stream = connect(address);
-    let mut count = 0;
-    for (method, target) in requests {
-        stream
-            .write_all(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
-            .unwrap();
-        read_head(&mut stream).unwrap();
-        count += 1;
-    }
-    count
-}
-
 /// More words than there may be routes, whatever they are answered with, and then 20 real routes. Each of these has its name.
 #[test]
 fn words_of_a_stranger_do_not_use_up_the_routes() {
@@ -130,10 +108,10 @@ fn words_of_a_stranger_do_not_use_up_the_routes() {
         let address = server(answer_as_asked);
         let vigie = vigie_alone(&[]);
         let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
-        let words = || (0..400).map(|i| ("GET", format!("/{}?{status}", name(i))));
+        let words = || (0..400).map(|i| ("GET", format!("/{}?{status}", word(i))));
         let mut sent = request_in_turn(address, words());
         settled_scrape(&vigie, |scrape| total(scrape) == sent);
-        let real: Vec<String> = (500..520).map(|i| format!("/api/{}", name(i))).collect();
+        let real: Vec<String> = (500..520).map(|i| format!("/api/{}", word(i))).collect();
         for i in 0..40 {
             sent += request_in_turn(address, real.iter().map(|path| ("GET", format!("{path}/{i}"))));
             // User space has to hear of what is new before it is asked for again.
@@ -151,9 +129,9 @@ fn words_of_a_stranger_do_not_use_up_the_routes() {
         // What the stranger goes on with costs nothing, if it has been answered by something.
         if status == 200 {
             // The first one starts the series of the collapsed route.
-            sent += request_in_turn(address, [("GET", format!("/{}", name(520)))]);
+            sent += request_in_turn(address, [("GET", format!("/{}", word(520)))]);
             let before = events(&settled_scrape(&vigie, |scrape| total(scrape) == sent));
-            sent += request_in_turn(address, (521..1000).map(|i| ("GET", format!("/{}", name(i)))));
+            sent += request_in_turn(address, (521..1000).map(|i| ("GET", format!("/{}", word(i)))));
             let scrape = settled_scrape(&vigie, |scrape| total(scrape) == sent);
             assert_eq!(events(&scrape), before);
         }
@@ -179,7 +157,7 @@ fn long_paths_collapse() {
         let address = server(answer_as_asked);
         let vigie = vigie_alone(&[]);
         let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
-        let words = |range: std::ops::Range<u32>| range.map(move |i| ("GET", long_path(length, &name(i))));
+        let words = |range: std::ops::Range<usize>| range.map(move |i| ("GET", long_path(length, &word(i))));
         assert!(words(0..10).all(|(_, path)| path.len() == length));
         let mut sent = request_in_turn(address, words(0..400));
         settled_scrape(&vigie, |scrape| total(scrape) == sent);
@@ -223,7 +201,7 @@ fn long_paths_are_routes_of_their_own() {
     let mut sent = 0;
     for (case, (cut, is_long_first)) in (0..).zip([(None, false), (None, true), (Some(300), false), (Some(300), true)])
     {
-        let prefix = name(case);
+        let prefix = word(case);
         let long = format!("/{prefix}/{}/delete", "x".repeat(600));
         let short = format!("/{prefix}/{}", "x".repeat(60));
         for _ in 0..3 {
@@ -266,11 +244,11 @@ fn capped_routes_are_bounded_and_cost_nothing() {
     let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
     let all = || {
         (0..400).flat_map(|i| {
-            let path = format!("/x{}?201-put", name(i));
+            let path = format!("/x{}?201-put", word(i));
             [
                 ("GET", path.clone()),
                 ("PUT", path),
-                ("GET", format!("/stock/{}", name(i))),
+                ("GET", format!("/stock/{}", word(i))),
             ]
         })
     };
@@ -338,7 +316,7 @@ fn templates_come_from_the_config() {
     );
     let file = directory.write("vigie.yml", config.as_bytes()).unwrap();
     let vigie = vigie_alone(&["--config.file", file.to_str().unwrap()]);
-    request_all(address, (0..30).map(|i| format!("/users/{}/orders?page={i}", name(i))));
+    request_all(address, (0..30).map(|i| format!("/users/{}/orders?page={i}", word(i))));
     request_all(address, ["/users/17".to_owned()]);
     let expected = counts(&[("/users/{name}/orders", "GET", 200, 30), ("/users/{id}", "GET", 200, 1)]);
     assert_eq!(settled(&vigie, address.port(), &expected), expected);

@@ -7,6 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io::{self, IoSlice},
+    os::fd::AsRawFd as _,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -15,6 +16,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     sync::Notify,
     time::{Sleep, sleep},
 };
@@ -33,6 +35,8 @@ pub struct Connection {
     moved: Cell<Instant>,
     /// Whether it is to stay when others would have to go: it waits for what may come late, by its client's wish.
     pub stays: Cell<bool>,
+    /// Whether there is something to send that the kernel has no room for: its client has not taken what came before.
+    pub is_blocked: Cell<bool>,
     close: Notify,
 }
 
@@ -72,6 +76,7 @@ impl Connections {
         let connection = Rc::new(Connection {
             moved: Cell::new(Instant::now()),
             stays: Cell::new(false),
+            is_blocked: Cell::new(false),
             close: Notify::new(),
         });
         let number = self.next.replace(self.next.get() + 1);
@@ -109,17 +114,45 @@ impl Drop for Place<'_> {
     }
 }
 
+/// A stream that knows how much its peer has yet to take.
+pub trait Unsent {
+    /// How many bytes were sent, and not taken by the peer yet.
+    fn unsent(&self) -> usize;
+}
+
+impl Unsent for TcpStream {
+    /// `SIOCOUTQ` (tcp(7)): what the peer has not acknowledged. 0 if the kernel does not say.
+    fn unsent(&self) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the kernel writes an `int` to the place that is given.
+        let result = unsafe { libc::ioctl(self.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if result == 0 {
+            usize::try_from(bytes).unwrap_or(0)
+        } else {
+            0
+        }
+    }
+}
+
 /// The stream of a connection, which notes when bytes move, and fails if a client takes none for [`STALL`].
 #[derive(Debug)]
 pub struct Watched<S> {
     stream: S,
     connection: Rc<Connection>,
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Stalled>,
+}
+
+/// Since when there is no room for what is to be sent.
+#[derive(Debug)]
+struct Stalled {
+    until: Pin<Box<Sleep>>,
+    /// What the client had yet to take then.
+    unsent: usize,
 }
 
 // === impl Watched ===
 
-impl<S> Watched<S> {
+impl<S: Unsent> Watched<S> {
     /// The stream of this connection.
     pub fn new(stream: S, connection: Rc<Connection>) -> Self {
         Self {
@@ -130,19 +163,33 @@ impl<S> Watched<S> {
     }
 
     /// What came of sending: an error if nothing has for too long.
+    ///
+    /// The kernel takes more only when a good part of what it has is gone. So a client that reads slowly is known by what it has
+    /// left.
     fn sent(&mut self, context: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.connection.is_blocked.set(result.is_pending());
         if result.is_ready() {
             self.connection.moved.set(Instant::now());
             self.stalled = None;
             return result;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
-        ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            let unsent = self.stream.unsent();
+            let stalled = self.stalled.get_or_insert_with(|| Stalled {
+                until: Box::pin(sleep(STALL)),
+                unsent,
+            });
+            ready!(stalled.until.as_mut().poll(context));
+            if unsent >= stalled.unsent {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.connection.moved.set(Instant::now());
+            self.stalled = None;
+        }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unsent + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -157,7 +204,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unsent + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.sent(context, result)
@@ -187,9 +234,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
+
+    impl Unsent for DuplexStream {
+        fn unsent(&self) -> usize {
+            0
+        }
+    }
 
     #[test]
     fn who_is_still_for_longest_goes() {
@@ -218,5 +271,35 @@ mod tests {
         let result = stream.write_all(&[0; 100]).await;
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(begin.elapsed(), STALL);
+    }
+
+    /// Slower than the kernel takes more.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_little_is_kept() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        let (connections, clients) = (Connections::default(), Clients::default());
+        let mut stream = Watched::new(ours, Rc::clone(&connections.add(&clients).connection));
+        let begin = tokio::time::Instant::now();
+        let write = async {
+            let result = stream.write_all(&vec![0; 50_000_000]).await;
+            (result.unwrap_err().kind(), begin.elapsed())
+        };
+        let read = async {
+            // Much at first: the windows of both sides fill.
+            let mut taken = vec![0; 1_000_000];
+            for _ in 0..6 {
+                sleep(STALL - Duration::from_secs(1)).await;
+                theirs.read_exact(&mut taken).await.unwrap();
+                taken.truncate(600_000);
+                // The other side learns of it in real time.
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            begin.elapsed()
+        };
+        let ((kind, written), read) = tokio::join!(write, read);
+        assert_eq!(kind, io::ErrorKind::TimedOut);
+        assert!(written > read && written < read + 2 * STALL, "{written:?} {read:?}");
     }
 }

@@ -84,21 +84,22 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>, connections: Rc<Connec
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             let stream = TokioIo::new(Watched::new(stream, Rc::clone(connection)));
             let result = tokio::select! {
-                result = builder.serve_connection(stream, service) => result,
-                () = connection.has_to_close() => return,
+                result = builder.serve_connection(stream, service) => Some(result),
+                // Closed for another client.
+                () = connection.has_to_close() => None,
             };
-            if let Err(error) = &result {
+            if let Some(Err(error)) = &result {
                 debug!("a client went away: {error}");
                 if has_stalled(error) {
                     clients.stalled.set(clients.stalled.get() + 1);
                 }
             }
+            let Some((scrape, time)) = last.take() else { return };
             // That nobody sent another request in time is not the client's doing.
-            if let Some((scrape, time)) = last.take()
-                && !result.is_err_and(|error| error.is_timeout())
-                && scrape.patience.is_some_and(|patience| time.elapsed() < patience)
-            {
-                debug!("a scraper has given up");
+            let has_ended = result.is_some_and(|result| !result.is_err_and(|error| error.is_timeout()));
+            let is_impatient = scrape.patience.is_some_and(|patience| time.elapsed() < patience);
+            if connection.is_blocked.get() || (has_ended && is_impatient) {
+                debug!("a scraper has not got its answer");
                 site.lost(&scrape);
             }
         });

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::Arc,
     thread,
     time::Duration,
@@ -52,7 +52,13 @@ pub fn vigie(arguments: &[&str]) -> Watch {
 
 /// Vigie, with no other test on this host: for numbers that have no port, as what was lost.
 pub fn vigie_alone(arguments: &[&str]) -> Watch {
+    vigie_after(|| (), arguments)
+}
+
+/// The same, after something was changed of this host, which no other test sees.
+pub fn vigie_after(change: impl FnOnce(), arguments: &[&str]) -> Watch {
     let host = Host::alone().unwrap();
+    change();
     Watch {
         vigie: testkit::vigie(binary(), arguments).unwrap(),
         _host: host,
@@ -120,20 +126,73 @@ pub fn listener_on_six() -> TcpListener {
     }
 }
 
-/// So many services, `python/NAME_0.py` and on: each listens once, long enough to be seen, and ends.
-pub fn listen_and_end(name: &str, count: usize) {
+/// So many services, `python/NAME_0.py` and on: each listens until Vigie has seen it, and ends.
+pub fn listen_and_end(vigie: &Vigie, name: &str, count: usize) {
     let dir = TempDir::new().unwrap();
-    let code = b"import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(0.03)\n";
-    let scripts: Vec<PathBuf> = (0..count)
-        .map(|i| dir.write(&format!("{name}_{i}.py"), code).unwrap())
-        .collect();
-    for scripts in scripts.chunks(10) {
-        let start = |script| Command::new("python3").args(["-S", "-E"]).arg(script).spawn().unwrap();
-        let children: Vec<_> = scripts.iter().map(start).collect();
+    let code = b"import socket, sys; s = socket.create_server(('127.0.0.1', 0)); sys.stdin.read()\n";
+    let names: Vec<String> = (0..count).map(|i| format!("{name}_{i}.py")).collect();
+    for names in names.chunks(20) {
+        let start = |name| {
+            let script = dir.write(name, code).unwrap();
+            let mut command = Command::new("python3");
+            command.args(["-S", "-E"]).arg(script).stdin(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let children: Vec<_> = names.iter().map(|name| start(name)).collect();
+        let is_seen = |scrape: &Scrape, name| {
+            let service = format!("python/{name}");
+            scrape.sum("service_processes", &[("service", &service)]) == 1.0
+        };
+        let scrape = settled_scrape(vigie, |scrape| names.iter().all(|name| is_seen(scrape, name)));
         for mut child in children {
+            drop(child.stdin.take());
             assert!(child.wait().unwrap().success());
         }
+        for name in names {
+            assert!(is_seen(&scrape, name), "{name}");
+        }
     }
+}
+
+/// A name of letters that no rule takes for an identifier: another one for each number below 100,000.
+pub fn word(number: usize) -> String {
+    let letter = |digit: usize| char::from(b'g' + u8::try_from(digit % 10).unwrap());
+    [10_000, 1000, 100, 10, 1]
+        .map(|unit| letter(number / unit))
+        .iter()
+        .collect()
+}
+
+/// Sends these over one connection, and waits for each answer: method and target. Says how many.
+pub fn request_in_turn<'a>(address: SocketAddr, requests: impl IntoIterator<Item = (&'a str, String)>) -> u64 {
+    request_with("", address, requests)
+}
+
+/// The same with these lines of fields.
+pub fn request_with<'a>(
+    fields: &str,
+    address: SocketAddr,
+    requests: impl IntoIterator<Item = (&'a str, String)>,
+) -> u64 {
+    let mut stream = connect(address);
+    let mut count = 0;
+    for (method, target) in requests {
+        stream
+            .write_all(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes())
+            .unwrap();
+        read_head(&mut stream).unwrap();
+        count += 1;
+    }
+    count
+}
+
+/// How many sockets a process has open.
+pub fn sockets_of(process: u32) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    targets
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 /// A connection to it.

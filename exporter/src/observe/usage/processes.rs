@@ -391,7 +391,11 @@ fn parse_limits(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, process::Command};
+    use std::{
+        collections::BTreeSet,
+        fs::File,
+        process::{Child, Command},
+    };
 
     use super::*;
 
@@ -456,39 +460,55 @@ mod tests {
     #[test]
     fn files_held_open_are_bounded_and_closed() {
         let mut processes = Processes::start();
-        let mut children = Vec::new();
-        for expected in [(150, 3 * 150), (300, 3 * HELD), (0, 0)] {
-            while children.len() > expected.0 {
-                let mut child: std::process::Child = children.pop().unwrap();
+        let mut children = Children::default();
+        let mut ids = BTreeSet::new();
+        for (count, directories, files) in [(150, 150, 3 * 150), (300, 300, 0), (100, 100, 3 * 100), (0, 0, 0)] {
+            children.resize(count);
+            let there: BTreeSet<u32> = children.0.iter().map(Child::id).collect();
+            ids.extend(&there);
+            let mut collect = || processes.collect(|process| u16::from(there.contains(&process)), |_, _| ());
+            // Which were the first to be seen does not matter from the second time on.
+            collect();
+            let processes = collect().get(&1).map_or(0, |usage| usage.processes);
+            assert_eq!(processes, count as u64);
+            assert_eq!(open_of(&ids), (directories, files), "{count}");
+        }
+        assert!(processes.known.is_empty());
+    }
+
+    /// How many directories, and files in them, of these processes this one has open: other tests have files open, too.
+    fn open_of(ids: &BTreeSet<u32>) -> (usize, usize) {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        let held = open.filter_map(|path| {
+            let path = path.to_str()?.strip_prefix("/proc/")?.trim_end_matches(" (deleted)");
+            let (id, file) = path.split_once('/').unwrap_or((path, ""));
+            ids.contains(&id.parse().ok()?).then_some(file.is_empty())
+        });
+        let (directories, files): (Vec<bool>, Vec<bool>) = held.partition(|is_directory| *is_directory);
+        (directories.len(), files.len())
+    }
+
+    /// Processes that do nothing, until this is dropped.
+    #[derive(Default)]
+    struct Children(Vec<Child>);
+
+    impl Children {
+        fn resize(&mut self, count: usize) {
+            while self.0.len() > count {
+                let mut child = self.0.pop().unwrap();
                 child.kill().unwrap();
                 child.wait().unwrap();
             }
-            while children.len() < expected.0 {
-                children.push(Command::new("sleep").arg("100").spawn().unwrap());
+            while self.0.len() < count {
+                self.0.push(Command::new("sleep").arg("1000").spawn().unwrap());
             }
-            let ids: std::collections::BTreeSet<u32> = children.iter().map(std::process::Child::id).collect();
-            processes.collect(|process| u16::from(ids.contains(&process)), |_, _| ());
-            // Other tests of this process have files open, too: these are processes' alone.
-            let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-            let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-            let held = open.filter_map(|path| {
-                let (id, file) = path
-                    .to_str()?
-                    .strip_prefix("/proc/")?
-                    .split_once('/')
-                    .unwrap_or_default();
-                let id = if id.is_empty() {
-                    path.to_str()?.strip_prefix("/proc/")?
-                } else {
-                    id
-                };
-                ids.contains(&id.parse().ok()?).then_some(file.is_empty())
-            });
-            let (directories, files): (Vec<bool>, Vec<bool>) = held.partition(|is_directory| *is_directory);
-            assert_eq!(
-                (processes.known.len(), directories.len(), files.len()),
-                (expected.0, expected.0, expected.1)
-            );
+        }
+    }
+
+    impl Drop for Children {
+        fn drop(&mut self) {
+            self.resize(0);
         }
     }
 }
