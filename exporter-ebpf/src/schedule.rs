@@ -98,7 +98,12 @@ pub fn ended(thread: u32) {
 pub fn left(task: *const c_void) {
     // SAFETY: `tgid` is of type `pid_t`.
     let process: u32 = unsafe { load(task, &TASK_TGID) };
-    let Some(owner) = slot(service::unchecked_owner(entry_of(process))) else {
+    let entry = entry_of(process);
+    // Idle, more often than not.
+    if entry == service::UNKNOWN {
+        return;
+    }
+    let Some(owner) = slot(service::unchecked_owner(entry)) else {
         return;
     };
     // SAFETY: the members are of type `u64`, `unsigned long long`, `unsigned long` (three times), `pid_t`.
