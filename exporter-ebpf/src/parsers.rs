@@ -12,7 +12,7 @@ use vigie_ebpf::{
     path::{WORD, has_slash},
     request, response,
     step::Step,
-    types::Pieces,
+    types::{Parsed, Pieces},
 };
 
 use crate::{
@@ -65,16 +65,15 @@ pub extern "C" fn vigie_scan_request(length: u64, seed: u64) -> u64 {
     ))
 }
 
-/// Adds bytes of the path, which goes from `start` to `end` of the received bytes, to the shape in [`PARSED`], and says up to where:
+/// Adds bytes of the path, which goes from `start` to `end` of the received bytes, to the shape in `parsed`, and says up to where:
 /// [`BYTEWISE`] bytes or more. 0: all were added, and the hash of the whole shape is there, too.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_add_to_shape(start: u64, end: u64) -> u64 {
-    let (Some(buffer), Some(parsed)) = (buffer(0), PARSED.get_ptr_mut(0)) else {
+pub extern "C" fn vigie_add_to_shape(parsed: *mut Parsed, buffer: *const [u8; BUFFER], start: u64, end: u64) -> u64 {
+    // SAFETY: null, or a map's value each, as the verifier checks at each call.
+    let (Some(parsed), Some(buffer)) = (unsafe { parsed.as_mut() }, unsafe { buffer.as_ref() }) else {
         return 0;
     };
-    // SAFETY: this CPU's element, of which only the receiving programs use this part.
-    let parsed = unsafe { &mut *parsed };
     let length = end.wrapping_sub(start);
     let words = length.saturating_sub(WORD as u64 - 1);
     let mut i = 0;

@@ -281,7 +281,7 @@ fn find_route(request: &mut Request, buffer: *const [u8; BUFFER], parsed: &mut P
             return;
         }
     }
-    read_shape(line.start as u64, line.end as u64, parsed);
+    read_shape(line.start as u64, line.end as u64, buffer, parsed);
     let length = (line.end - line.start) as u32;
     request.shape = parsed.hash;
     let found = vigie_find_shape(request, &parsed.shape);
@@ -307,7 +307,7 @@ fn find_route(request: &mut Request, buffer: *const [u8; BUFFER], parsed: &mut P
 
 /// Reads the shape of the path from `start` to `end` of the received bytes: that of its start, if it is longer than [`PATH`].
 #[inline(always)]
-fn read_shape(start: u64, end: u64, parsed: &mut Parsed) {
+fn read_shape(start: u64, end: u64, buffer: *const [u8; BUFFER], parsed: &mut Parsed) {
     parsed.shape.clear();
     let mut end = end;
     if end - start > PATH as u64 {
@@ -318,7 +318,7 @@ fn read_shape(start: u64, end: u64, parsed: &mut Parsed) {
     let mut i = 0;
     // One more than for its bytes: for the end.
     while i <= PATH / BYTEWISE && at != 0 {
-        at = vigie_add_to_shape(at, end);
+        at = vigie_add_to_shape(parsed, buffer, at, end);
         i += 1;
     }
 }
