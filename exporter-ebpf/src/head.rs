@@ -20,9 +20,10 @@ use crate::{
 pub struct Framing {
     /// The value of `Content-Length`, where [`Framing::has_length`].
     pub length: u64,
-    /// 1 if a valid `Content-Length` was there.
+    /// 1 if a valid `Content-Length` was there; [`UNCLEAR`] if one that says nothing here. What goes on in the next line (obs-fold,
+    /// RFC 9112, 5.2) is one: some servers know better.
     pub has_length: u64,
-    /// 1 if the last transfer coding is `chunked`.
+    /// 1 if the last transfer coding is `chunked`; [`UNCLEAR`] if it is another, and so no length of a request counts (RFC 9112, 6.3).
     pub chunked: u64,
     /// 1 if the client waits for leave to send the body: `Expect: 100-continue`.
     pub expects: u64,
@@ -31,6 +32,9 @@ pub struct Framing {
     /// Where in the buffer the value of `traceparent` is, if its line lies there as a whole; 0: nowhere. It says nothing of the body.
     pub trace: u64,
 }
+
+/// [`Framing::has_length`] or [`Framing::chunked`] of a body whose length is not known.
+pub const UNCLEAR: u64 = 2;
 
 // === impl Framing ===
 
@@ -512,6 +516,9 @@ pub struct Reader {
     digits: u64,
     ended: u64,
     bad: u64,
+    /// The number before a comma, and whether (1) there is one: a list of equal numbers is that number (RFC 9110, 8.6).
+    former: u64,
+    has_former: u64,
     /// The last eight characters of the value that are no blanks.
     last: u64,
     /// The value as a media type: a state of [`TYPE`].
@@ -583,10 +590,19 @@ impl Reader {
         let is_digit = value & (class / IS_DIGIT) as u64;
         let is_blank = value & (class / IS_BLANK) as u64;
         let is_visible = value & (class / IS_VISIBLE) as u64;
-        self.bad |= (is_digit & (self.ended | at_least(self.digits, 18))) | (value & !is_digit & !is_blank);
-        self.ended |= is_blank & at_least(self.digits, 1);
-        self.number = select(is_digit, self.number.wrapping_mul(10).wrapping_add(digit), self.number);
-        self.digits = self.digits.wrapping_add(is_digit);
+        let is_comma = value & equal(byte as u64, b',' as u64);
+        let has_digits = at_least(self.digits, 1);
+        // What every number before this comma, or before the end of the line, is.
+        let is_one = (self.bad ^ 1) & has_digits & ((self.has_former ^ 1) | equal(self.number, self.former));
+        self.bad |= (is_digit & (self.ended | at_least(self.digits, 18)))
+            | (value & !is_digit & !is_blank & !is_comma)
+            | (is_comma & (is_one ^ 1));
+        self.ended = (self.ended | (is_blank & has_digits)) & !is_comma;
+        self.former = select(is_comma, self.number, self.former);
+        self.has_former |= is_comma;
+        self.number =
+            select(is_digit, self.number.wrapping_mul(10).wrapping_add(digit), self.number) & is_comma.wrapping_sub(1);
+        self.digits = self.digits.wrapping_add(is_digit) & is_comma.wrapping_sub(1);
         self.last = select(is_visible, (self.last << 8) | (byte | 0x20) as u64, self.last);
 
         // SAFETY: a byte is a place of the table.
@@ -598,12 +614,12 @@ impl Reader {
 
         let end = bit(END_LINE);
         let is_length = end & equal(self.name, CONTENT_LENGTH_HASH);
-        let is_number = (self.bad ^ 1) & at_least(self.digits, 1);
         let framing = &mut self.head.framing;
         framing.length = select(is_length, self.number, framing.length);
-        framing.has_length = select(is_length, is_number, framing.has_length);
+        framing.has_length = select(is_length, UNCLEAR - is_one, framing.has_length);
         let is_coding = end & equal(self.name, TRANSFER_ENCODING_HASH);
-        framing.chunked = select(is_coding, equal(self.last & SEVEN, CHUNKED), framing.chunked);
+        let chunked = equal(self.last & SEVEN, CHUNKED);
+        framing.chunked = select(is_coding, UNCLEAR - chunked, framing.chunked);
         let is_expect = end & equal(self.name, EXPECT_HASH);
         framing.expects = select(is_expect, equal(self.last, CONTINUE_LAST), framing.expects);
         let is_type = end & equal(self.name, CONTENT_TYPE_HASH);
@@ -614,6 +630,8 @@ impl Reader {
         self.digits &= keep;
         self.ended &= keep;
         self.bad &= keep;
+        self.former &= keep;
+        self.has_former &= keep;
         self.last &= keep;
         self.media &= keep;
         self.state >= DONE as u64
@@ -757,9 +775,25 @@ mod tests {
             ("\r\nContent-Type: application/json\r\n\r\n", [0, 0, 0, 0]),
             ("\r\nHost: a\r\nContent-Length: 12\r\n\r\n", [12, 1, 0, 0]),
             ("\r\nTransfer-Encoding: chunked\r\n\r\n", [0, 0, 1, 0]),
+            ("\r\nTransfer-Encoding: gzip\r\n\r\n", [0, 0, 2, 0]),
+            (
+                "\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+                [0, 0, 1, 0],
+            ),
             ("\nexpect:100-Continue\ncontent-length: 7\n\n", [7, 1, 0, 1]),
             ("\r\nExpect:  100-continue\r\nA: b\r\n\r\n", [0, 0, 0, 1]),
             ("\r\nExpect: nothing\r\nExpected: 100-continue\r\n\r\n", [0, 0, 0, 0]),
+            // Lists of lengths, and such as go on in the next line.
+            ("\r\nContent-Length: 2, 2\r\n\r\n", [2, 1, 0, 0]),
+            ("\r\nContent-Length: 17 ,17,\t17\r\n\r\n", [17, 1, 0, 0]),
+            ("\r\nContent-Length: 2, 3\r\n\r\n", [3, 2, 0, 0]),
+            ("\r\nContent-Length: 2,\r\n\r\n", [0, 2, 0, 0]),
+            ("\r\nContent-Length: ,2\r\n\r\n", [2, 2, 0, 0]),
+            ("\r\nContent-Length:\r\n 5\r\n\r\n", [0, 2, 0, 0]),
+            (
+                "\r\nContent-Length: 5\r\nTransfer-Encoding:\r\n chunked\r\n\r\n",
+                [5, 1, 2, 0],
+            ),
             // What would be a colon in lower case.
             ("\r\nexpect\x1a100-continue\r\n\r\n", [0, 0, 0, 0]),
         ] {

@@ -8,6 +8,7 @@
 //! - [`types`]: what travels between the kernel and user space; [`service`]: numbers of services.
 //! - [`request`]: from bytes to a request line; [`response`]: from bytes to a status; [`head`]: from the fields of either
 //!   to where the body ends; [`chunked`]: where a chunked body ends.
+//! - [`preface`]: what a connection may begin with instead.
 //! - [`path`]: from a path to its shape, in which identifiers are collapsed, with [`segment`]: what an identifier is.
 //! - [`phases`]: where the duration of a request went; [`attribution`]: how that is found, with [`timeline`]: how long a thread waited
 //!   for a CPU, and [`clock`]: when it got one.
@@ -31,6 +32,7 @@ pub mod method;
 pub mod native;
 pub mod path;
 pub mod phases;
+pub mod preface;
 pub mod request;
 pub mod response;
 pub mod segment;

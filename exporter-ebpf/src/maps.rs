@@ -15,11 +15,12 @@ use vigie_ebpf::{
     traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
     types::{
         self, Asked, BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, Killed, LOST, Lost, NATIVES,
-        PROCESS_BLOCK, Parsed, Pieces, ProcessSums, SERVICE_UNKNOWN, SERVICES, SchedValue, SeriesKey, SeriesValue,
-        ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
+        NotHttpKey, PROCESS_BLOCK, Parsed, Pieces, ProcessSums, SERVICE_UNKNOWN, SERVICES, SchedValue, SeriesKey,
+        SeriesValue, ShapeKey, THREADS, ThreadBooks, VectorPlace, Waits,
     },
 };
 
+const BPF_NOEXIST: u64 = 1;
 const BPF_F_NO_PREALLOC: usize = 1;
 const BPF_F_MMAPABLE: usize = 1 << 10;
 
@@ -195,6 +196,10 @@ static LOST_COUNTS: PerCpuArray<u64, LOST> = PerCpuArray::new();
 #[btf_map]
 pub static EVENTS: RingBuf<u64, 1_048_576> = RingBuf::new();
 
+/// Connections that carry no HTTP. User space makes the entries of [`SERVICE_UNKNOWN`], and removes those of services that are gone.
+#[btf_map]
+pub static NOT_HTTP: HashMap<NotHttpKey, u64, { types::NOT_HTTP }, BPF_F_NO_PREALLOC> = HashMap::new();
+
 /// Who traces: a bit for each slot. Written by user space.
 #[btf_map]
 pub static TRACING: Array<u32, 1> = Array::new();
@@ -230,6 +235,24 @@ pub static PATHS_AT_HAND: PerCpuArray<KeptPath, 2> = PerCpuArray::new();
 /// The request that has just ended, if somebody traces.
 #[btf_map]
 pub static ENDED: PerCpuArray<Ended, 1> = PerCpuArray::new();
+
+/// Counts a connection that carries no HTTP.
+#[inline(always)]
+pub fn count_not_http(key: NotHttpKey) {
+    let unknown = NotHttpKey {
+        service: SERVICE_UNKNOWN,
+        port: 0,
+        looks: key.looks,
+    };
+    if NOT_HTTP.get_ptr_mut(key).is_none() {
+        // Where there is no room, it is counted for nobody. That another CPU has made it at the same time is no harm.
+        let _ = NOT_HTTP.insert(key, 0, BPF_NOEXIST);
+    }
+    if let Some(count) = NOT_HTTP.get_ptr_mut(key).or_else(|| NOT_HTTP.get_ptr_mut(unknown)) {
+        // SAFETY: the map's value.
+        unsafe { add(count, 1) };
+    }
+}
 
 /// Counts something that could not be seen, matched or kept.
 #[inline(always)]

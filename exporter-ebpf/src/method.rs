@@ -110,6 +110,18 @@ impl Packed {
         self.length
     }
 
+    /// Whether it is this one, of 8 bytes at the most.
+    #[inline(always)]
+    pub fn is(&self, name: &[u8]) -> bool {
+        let mut word = 0;
+        let mut i = 0;
+        while i < name.len() {
+            word |= (name[i] as u64) << (i * 8);
+            i += 1;
+        }
+        self.words[0] == word && self.length as usize == name.len()
+    }
+
     /// The method's number: its place in [`NAMES`] plus one, or 0.
     #[inline(always)]
     pub fn number(&self) -> u8 {

@@ -114,6 +114,18 @@ pub extern "C" fn vigie_read_line(pieces: *mut Pieces, length: u64) -> u64 {
     (taken << 8) as u64 | step as u64
 }
 
+/// Reads what a proxy sends first, byte by byte, from `length` received bytes. The result is as that of [`vigie_read_line`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_read_preface(pieces: *mut Pieces, length: u64) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    let (Some(pieces), Some(buffer)) = (unsafe { pieces.as_mut() }, buffer(0)) else {
+        return Step::Bad as u64;
+    };
+    let (taken, step) = pieces.preface.read(buffer, length as usize);
+    (taken << 8) as u64 | step as u64
+}
+
 /// Finds the head of a response in `length` sent bytes, and says where it ends; 0 if it was not found. The head is in
 /// [`PARSED`].
 #[unsafe(no_mangle)]

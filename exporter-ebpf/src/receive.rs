@@ -7,9 +7,10 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
 };
 use vigie_ebpf::{
-    bytes::{BUFFER, BYTEWISE, PIECE, WINDOW, word_at},
+    bytes::{BUFFER, BYTEWISE, PIECE, WINDOW, byte, word_at},
     chunked::Chunks,
-    head::Framing,
+    head::{Framing, UNCLEAR},
+    preface::looks,
     request::PATH,
     service,
     step::Step,
@@ -26,7 +27,7 @@ use crate::{
     maps::{CACHE, CACHED_PATHS, PARSED, ROUTE_EPOCH, buffer, exchanged, lost},
     parsers::{
         BODY_ENDED, BODY_GOES_ON, read_head, vigie_add_to_shape, vigie_follow_chunks, vigie_read_line,
-        vigie_scan_lines, vigie_scan_request,
+        vigie_read_preface, vigie_scan_lines, vigie_scan_request,
     },
     report::{finish, meet, show_path},
     routes::{ASKED_FOR, ASKED_OFTEN, SHOW, vigie_close_shape, vigie_find_shape},
@@ -136,7 +137,7 @@ fn whole_request(sock: *const c_void, connection: &mut Connection, count: u64, f
         }
     }
     let framing = parsed.framing;
-    let body = if framing.has_length != 0 { framing.length } else { 0 };
+    let body = if framing.has_length == 1 { framing.length } else { 0 };
     let rest = count - (stop >> 1);
     if stop & 1 == 0 || framing.chunked != 0 || rest > body {
         return false;
@@ -222,6 +223,13 @@ extern "C" fn vigie_introduce(request: *mut Request, port: u32, method: u32, sta
 
 #[inline(always)]
 fn take_in(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
+    fill(request, method, start);
+    begin(request, port)
+}
+
+/// Writes down what is known of a request by whoever reads it.
+#[inline(always)]
+fn fill(request: &mut Request, method: u8, start: u64) {
     // SAFETY: the helper has no preconditions.
     let process = unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 };
     request.start = start;
@@ -231,8 +239,13 @@ fn take_in(request: &mut Request, port: u16, method: u8, start: u64) -> bool {
     request.method = method;
     request.has_path = false;
     request.has_exemplar = false;
+}
+
+/// A request is one for certain. `false`: it is none that is watched.
+#[inline(always)]
+fn begin(request: &mut Request, port: u16) -> bool {
     if request.service == SERVICE_UNKNOWN {
-        meet(process, port, event::PROCESS);
+        meet(request.process, port, event::PROCESS);
     }
     if request.service != SERVICE_IGNORED {
         take_off(request);
@@ -396,6 +409,13 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
         add_bytes(connection, pieces, taken);
         return at + taken;
     }
+    if connection.reading == reading::PROXY {
+        let skipped = pieces.preface.skip(left);
+        if skipped != 0 {
+            vigie_follow_preface(connection, pieces, 0);
+            return at + skipped;
+        }
+    }
     let Some(mut message) = Message::received() else {
         lost(Lost::Unreadable);
         lose_step(connection);
@@ -412,14 +432,22 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
         lose_step(connection);
         return count;
     }
-    if connection.expects {
-        // A client that was answered without leave to send the body may send it all the same, or the next request.
+    let is_odd = connection.reading == reading::ODD;
+    if connection.expects || is_odd {
+        // A client that was answered without leave to send the body may send it all the same, or the next request. The same goes for
+        // what comes behind a request that was not understood.
         connection.expects = false;
-        if connection.stage == stage::IDLE && !connection.has_waiting() && vigie_scan_request(length, SEED.load()) != 0
-        {
+        let may_begin = connection.stage == stage::IDLE && !connection.has_waiting() && (at == 0 || !is_odd);
+        if may_begin && vigie_scan_request(length, SEED.load()) != 0 {
             connection.reading = reading::START;
+            return at;
         }
-        return at;
+        return if is_odd { count } else { at };
+    }
+    if connection.reading == reading::PROXY {
+        let result = vigie_read_preface(pieces, length);
+        let goes_on = vigie_follow_preface(connection, pieces, (result as u8 == Step::Bad as u8) as u64) != 0;
+        return if goes_on { at + (result >> 8) } else { count };
     }
     if connection.reading == reading::FIELDS {
         let taken = read_head(&mut pieces.fields, length, 0);
@@ -471,15 +499,135 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
         pieces.fields.start_in_line();
         return at + taken;
     }
-    // A connection that never carried a request is another protocol. One that did may be in the middle of something
-    // that Vigie does not follow.
-    if connection.is_http {
-        lost(Lost::Unmatched);
-    } else if connection.in_step {
-        connection.stage = stage::OPAQUE;
+    if vigie_take_other(connection, pieces, taken) != 0 {
+        return at + taken;
     }
-    lose_step(connection);
     count
+}
+
+/// What was read is no request line: its last byte is the `taken`th that was received. Says whether (1) what comes behind it is to be
+/// looked at. A function of its own for the verifier's sake, as those in `parsers.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_take_other(connection: *mut Connection, pieces: *mut Pieces, taken: u64) -> u64 {
+    // SAFETY: null, or a map's value each, as the verifier checks at each call.
+    let (Some(connection), Some(pieces), Some(buffer)) =
+        (unsafe { connection.as_mut() }, unsafe { pieces.as_mut() }, buffer(0))
+    else {
+        return 0;
+    };
+    // SAFETY: this CPU's element, which only the receiving programs use.
+    let last = byte(unsafe { &*buffer }, taken.wrapping_sub(1) as usize & (BYTEWISE - 1));
+    let looks = pieces.line.looks(last);
+    if looks == looks::PROXY && connection.in_step && connection.stage == stage::IDLE && !connection.is_http {
+        let is_line = !pieces.line.is_fresh();
+        let step = pieces.preface.begin(is_line, last, pieces.bytes);
+        if step != Step::Bad {
+            // For whom it is, if nothing else comes.
+            take_odd(&mut connection.request, pieces, connection.port, false);
+            pieces.line.reset();
+            connection.reading = if pieces.preface.is_inside() {
+                reading::PROXY
+            } else {
+                reading::START
+            };
+            return 1;
+        }
+    }
+    be_at_odds(connection, pieces, looks);
+    0
+}
+
+/// A part of what a proxy sends first was taken. Says whether (1) what comes behind it is to be looked at.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_follow_preface(connection: *mut Connection, pieces: *mut Pieces, is_bad: u64) -> u64 {
+    // SAFETY: null, or a map's value each, as the verifier checks at each call.
+    let (Some(connection), Some(pieces)) = (unsafe { connection.as_mut() }, unsafe { pieces.as_mut() }) else {
+        return 0;
+    };
+    if is_bad != 0 {
+        let looks = pieces.preface.looks();
+        be_at_odds(connection, pieces, looks);
+        return 0;
+    }
+    if !pieces.preface.is_inside() {
+        connection.reading = reading::START;
+    }
+    1
+}
+
+/// What was read is no request line, and nothing that may stand before one.
+#[inline(always)]
+fn be_at_odds(connection: &mut Connection, pieces: &mut Pieces, looks: u8) {
+    if !connection.in_step {
+        // It may be in the middle of something that Vigie does not follow.
+        if connection.is_http {
+            lost(Lost::Unmatched);
+        }
+        lose_step(connection);
+        return;
+    }
+    connection.reading = reading::ODD;
+    if connection.stage != stage::IDLE || connection.has_waiting() {
+        // It is answered behind others.
+        if let Some((request, is_current)) = place(connection, pieces) {
+            // SAFETY: a part of a map's value, as said by `place`.
+            take_odd(unsafe { &mut *request }, pieces, connection.port, true);
+            settle(connection, is_current);
+        }
+        return;
+    }
+    take_odd(&mut connection.request, pieces, connection.port, false);
+    connection.stage = if connection.request.service == SERVICE_IGNORED {
+        stage::OPAQUE
+    } else {
+        stage::ASKED
+    };
+    connection.status = looks as u16;
+}
+
+/// What is no request line is taken for a request: of no route that is known.
+#[inline(always)]
+fn take_odd(request: &mut Request, pieces: *const Pieces, port: u16, is_sure: bool) {
+    // SAFETY: a map's value.
+    unsafe {
+        request.bytes = (*pieces).bytes;
+        request.read = (*pieces).read;
+        fill(request, vigie_method_if_read(pieces) as u8, (*pieces).start);
+    }
+    request.shape = 0;
+    request.route = ROUTE_OTHER;
+    request.flight = SERVICE_UNKNOWN;
+    request.is_summed = false;
+    if is_sure {
+        begin(request, port);
+    }
+}
+
+/// The number of the method that was read, if it was read to its end. A function of its own for the verifier's sake, as those in
+/// `parsers.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_method_if_read(pieces: *const Pieces) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    match unsafe { pieces.as_ref() } {
+        Some(pieces) => pieces.line.method_if_read() as u64,
+        None => 0,
+    }
+}
+
+/// The first bytes of a connection were no request line, and are answered as a request: it is one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_become_http(connection: *mut Connection) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    let Some(connection) = (unsafe { connection.as_mut() }) else {
+        return 0;
+    };
+    begin(&mut connection.request, connection.port);
+    become_current(connection);
+    0
 }
 
 /// A request whose line was found as a whole, and the fields of its head as far as they are there.
@@ -585,16 +733,19 @@ pub extern "C" fn vigie_take_line(request: *mut Request, pieces: *mut Pieces, po
 /// A head has ended: what comes next is its body, or the next request.
 #[inline(always)]
 fn expect_body(connection: &mut Connection, pieces: &mut Pieces, framing: &Framing) {
-    connection.reading = if framing.chunked != 0 {
+    connection.reading = if framing.chunked == 1 {
         pieces.chunks = Chunks::default();
         reading::CHUNKED
+    } else if framing.chunked == UNCLEAR || framing.has_length == UNCLEAR {
+        reading::ODD
     } else if framing.has_length != 0 && framing.length != 0 {
         connection.unread = framing.length;
         reading::LENGTH
     } else {
         reading::START
     };
-    connection.expects = framing.expects != 0 && connection.reading != reading::START;
+    let has_body = connection.reading == reading::LENGTH || connection.reading == reading::CHUNKED;
+    connection.expects = framing.expects != 0 && has_body;
 }
 
 /// A chunked body goes on.
@@ -606,10 +757,8 @@ fn chunked_body(connection: &mut Connection, pieces: &mut Pieces, at: u64, count
     match result & 3 {
         BODY_GOES_ON => {}
         BODY_ENDED => connection.reading = reading::START,
-        _ => {
-            lost(Lost::Unmatched);
-            lose_step(connection);
-        }
+        // The request is known. Where the next one begins is not.
+        _ => connection.reading = reading::ODD,
     }
     end
 }

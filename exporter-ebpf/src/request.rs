@@ -6,8 +6,9 @@
 
 use crate::{
     bytes::{BUFFER, BYTEWISE, blank_bytes, byte, equal_bytes, finish, first, forget, keep, mix, through_memory, word},
-    method::Packed,
+    method::{NAMELESS, Packed},
     path::Shape,
+    preface::looks,
     step::Step,
 };
 
@@ -271,6 +272,39 @@ impl Reader {
     #[inline(always)]
     pub fn has_path(&self) -> bool {
         self.stage != METHOD && self.path_length != 0
+    }
+
+    /// What it is that is no request line, of which `last` was the last byte: one of [`looks`], after `Bad`.
+    #[inline(always)]
+    pub fn looks(&self, last: u8) -> u8 {
+        if self.is_fresh() {
+            return match last {
+                0x16 => looks::TLS,
+                // Empty lines and a zero byte.
+                0 => looks::PROXY,
+                _ => looks::OTHER,
+            };
+        }
+        if self.stage == METHOD {
+            return looks::OTHER;
+        }
+        if self.method.is(b"PROXY") {
+            return looks::PROXY;
+        }
+        if self.method.is(b"PRI") {
+            return looks::HTTP2;
+        }
+        let ends = last == b'\r' || last == b'\n';
+        if ends && self.path_length != 0 && self.path[0] == b'/' && self.matched == 0 {
+            return looks::HTTP09;
+        }
+        looks::OTHER
+    }
+
+    /// The method's number, if the method was read to its end.
+    #[inline(always)]
+    pub fn method_if_read(&self) -> u8 {
+        if self.stage == METHOD { NAMELESS } else { self.method() }
     }
 
     /// The method's number, after `Done`.

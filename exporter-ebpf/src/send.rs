@@ -8,17 +8,22 @@ use vigie_ebpf::{
     chunked,
     head::Head,
     method::{CONNECT, HEAD},
+    preface::looks,
+    service,
     step::Step,
-    types::{Connection, Lost, Pieces, Request, SERVICE_IGNORED, STATUS_ABORTED, WAITING, reading, stage},
+    types::{
+        Connection, Lost, NotHttpKey, Pieces, Request, SERVICE_IGNORED, SERVICE_UNKNOWN, STATUS_ABORTED, WAITING,
+        reading, stage,
+    },
 };
 
 use crate::{
     flight::land,
-    kernel::{busy, connection, is_new, pieces},
-    maps::{PARSED, exchanged, lose, lost},
+    kernel::{busy, connection, entry_of, forget_pieces, is_new, pieces},
+    maps::{PARSED, count_not_http, exchanged, lose, lost},
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
-    receive::vigie_take_line,
-    report::{begin_stream, finish},
+    receive::{vigie_become_http, vigie_take_line},
+    report::{begin_stream, finish, is_known},
     thread::{measures_phases, vigie_note_answer},
     trace,
     user_memory::{Message, forget_place},
@@ -86,8 +91,17 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
             connection.response_bytes += count;
             count
         }
+        stage::ASKED => {
+            if !begins_response(count) {
+                not_http(connection);
+                forget_pieces(sock);
+                return;
+            }
+            vigie_become_http(connection);
+            usual_head(connection, count)
+        }
         stage::IDLE if !connection.has_waiting() && connection.reading != reading::LINE => {
-            if connection.is_http && begins_response(count) {
+            if (connection.is_http || connection.in_step) && begins_response(count) {
                 lost(Lost::Unmatched);
             }
             count
@@ -156,12 +170,12 @@ fn take_head(connection: &mut Connection, head: &Head, at: u64, end: u64, count:
     if head.framing.event_stream != 0 {
         begin_stream(connection);
     }
-    if head.framing.chunked != 0 {
+    if head.framing.chunked == 1 {
         connection.chunks = chunked::Chunks::default();
         connection.stage = stage::CHUNKED;
         return chunked_body(connection, end, count);
     }
-    if head.framing.has_length != 0 {
+    if head.framing.has_length == 1 && head.framing.chunked == 0 {
         connection.remaining = head.framing.length;
         return body(connection, end, count);
     }
@@ -232,6 +246,41 @@ fn chunked_body(connection: &mut Connection, at: u64, count: u64) -> u64 {
     end
 }
 
+/// What was read is no request, and was not answered as one.
+#[inline(always)]
+fn not_http(connection: &mut Connection) {
+    vigie_not_http(connection);
+    connection.stage = stage::OPAQUE;
+}
+
+/// A function of its own for the verifier's sake, as those in `parsers.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_not_http(connection: *const Connection) -> u64 {
+    // SAFETY: null, or a map's value, as the verifier checks at each call.
+    let Some(connection) = (unsafe { connection.as_ref() }) else {
+        return 0;
+    };
+    let looks = connection.status as u8;
+    if connection.is_http || looks == looks::HTTP09 {
+        lost(Lost::Unmatched);
+        return 0;
+    }
+    let request = &connection.request;
+    let mut service = request.service;
+    if !is_known(service) && service != SERVICE_IGNORED {
+        service = service::handler(entry_of(request.process));
+    }
+    if service != SERVICE_IGNORED {
+        count_not_http(NotHttpKey {
+            service: if is_known(service) { service } else { SERVICE_UNKNOWN },
+            port: connection.port,
+            looks: looks as u32,
+        });
+    }
+    0
+}
+
 /// Whether what was sent looks like the beginning of a response.
 #[inline(always)]
 fn begins_response(count: u64) -> bool {
@@ -274,6 +323,10 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
     };
     if connection.stage == stage::IDLE && !next(connection, pieces) {
         lost(Lost::Unmatched);
+        if connection.reading == reading::LINE {
+            // This was the answer to it.
+            connection.reading = reading::ODD;
+        }
         return count;
     }
     match connection.stage {
@@ -373,22 +426,43 @@ pub fn close(sock: *const c_void) {
 #[inline(always)]
 fn end(sock: *const c_void, connection: &mut Connection) {
     trace::take_up(sock, connection);
+    // This is called for both sides of a connection.
+    let is_open = connection.stage != stage::OPAQUE;
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    // A head that never ended is no request yet: no server has seen it as one.
+    // A head that never ended is no request yet, to most servers.
     let is_unfinished = connection.reading == reading::FIELDS && !connection.is_dropped;
     match connection.stage {
-        stage::OPEN if is_unfinished && connection.put == connection.taken => land(&connection.request, 0),
+        stage::OPEN if is_unfinished && connection.put == connection.taken => {
+            land(&connection.request, 0);
+            lost(Lost::Unfinished);
+        }
         stage::OPEN | stage::HEAD => finish(connection, now, STATUS_ABORTED),
-        stage::LENGTH | stage::CHUNKED | stage::UNTIL_CLOSE | stage::UNKNOWN => {
+        // To its client it ends now.
+        stage::UNTIL_CLOSE => finish(connection, now, connection.status),
+        stage::LENGTH | stage::CHUNKED | stage::UNKNOWN => {
             finish(connection, connection.last_send, connection.status);
         }
+        stage::ASKED => not_http(connection),
         _ => {}
+    }
+    if is_open && connection.in_step {
+        let begun = match connection.reading {
+            reading::LINE => pieces(sock).is_some_and(|pieces| !pieces.line.is_fresh()),
+            _ => false,
+        };
+        if begun {
+            lost(Lost::Unfinished);
+        } else if connection.reading == reading::PROXY && connection.stage == stage::IDLE {
+            connection.status = looks::PROXY as u16;
+            not_http(connection);
+        }
     }
     if connection.put != connection.taken
         && let Some(pieces) = pieces(sock)
     {
         if is_unfinished {
+            lost(Lost::Unfinished);
             connection.put = connection.put.wrapping_sub(1);
             // SAFETY: the mask keeps the place in the ring.
             land(

@@ -12,7 +12,7 @@ use crate::{
     head::{self, Framing, Head},
     path::Shape,
     phases::Phases,
-    request,
+    preface, request,
     timeline::{Mark, Waited},
 };
 
@@ -417,10 +417,12 @@ pub enum Lost {
     UnseenEnd = 6,
     /// A new path that was not shown, because there were more than [`PATH_EVENTS`]: its request is counted as [`ROUTE_OTHER`].
     OverBudget = 7,
+    /// The head of a request had not ended when its connection did, and nobody answered it: some servers take it for a request.
+    Unfinished = 8,
 }
 
 /// How many reasons there are.
-pub const LOST: usize = 8;
+pub const LOST: usize = 9;
 
 /// What was known of the thread that read a request, when it had read its first bytes. All zero is nothing.
 #[repr(C)]
@@ -461,6 +463,22 @@ pub struct Request {
     /// Who read it, and when.
     pub read: Read,
 }
+
+/// Connections that carry no HTTP: a key of the counts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NotHttpKey {
+    /// The service, or [`SERVICE_UNKNOWN`].
+    pub service: u16,
+    /// The local TCP port; 0 for a unix socket.
+    pub port: u16,
+    /// What their first bytes look like: one of [`crate::preface::looks`].
+    pub looks: u32,
+}
+
+/// For how many services, ports and looks connections that carry no HTTP are counted. Those beyond are counted for
+/// [`SERVICE_UNKNOWN`] and port 0.
+pub const NOT_HTTP: usize = 2048;
 
 /// Where an HTTP/1 connection is. All zero is a new one.
 ///
@@ -564,6 +582,10 @@ pub mod reading {
     pub const LENGTH: u8 = 3;
     /// The rest of a chunked body.
     pub const CHUNKED: u8 = 4;
+    /// The rest of what a proxy sends before the first request.
+    pub const PROXY: u8 = 5;
+    /// A request that is recognized at the start of what is read: what came before it was none, or its end is not known.
+    pub const ODD: u8 = 6;
 }
 
 /// Where the sending side of a connection is.
@@ -584,6 +606,9 @@ pub mod stage {
     pub const UNKNOWN: u8 = 6;
     /// Not HTTP, or not any more.
     pub const OPAQUE: u8 = 7;
+    /// What was read is no request: whether it was one to the server is what the answer says. Until then
+    /// [`super::Connection::status`] is what it looks like, of [`crate::preface::looks`].
+    pub const ASKED: u8 = 8;
 }
 
 /// How many requests of one connection can wait for the one before them to be answered: a power of two.
@@ -593,6 +618,8 @@ pub const WAITING: usize = 32;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pieces {
+    /// What a proxy sends first.
+    pub preface: preface::Reader,
     /// The request line.
     pub line: request::Reader,
     /// When the first byte of that request became readable.
@@ -745,6 +772,8 @@ mod pod {
     unsafe impl aya::Pod for super::Exchanged {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Killed {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::NotHttpKey {}
 }
 
 #[cfg(test)]
@@ -851,6 +880,6 @@ mod tests {
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4920));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4960));
     }
 }

@@ -10,7 +10,7 @@
 mod common;
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -270,6 +270,76 @@ fn a_client_that_takes_nothing() {
     assert_eq!(stalled(&scrape), 1.0);
     assert!(begin.elapsed() >= Duration::from_secs(29));
     settled_scrape(&vigie, |scrape| scrape.sum("vigie_web_connections", &[]) == 1.0);
+}
+
+/// More ports with connections that carry no HTTP than are counted by port: the rest is counted for nobody. When the service is
+/// forgotten, there is room again.
+#[test]
+fn more_ports_without_http_than_are_counted() {
+    const PORTS: usize = 600;
+    const CODE: &str = "\
+        import select, socket, sys\n\
+        listeners = [socket.create_server(('127.0.0.1', 0)) for _ in range(int(sys.argv[1]))]\n\
+        print(*[listener.getsockname()[1] for listener in listeners], flush=True)\n\
+        while True:\n\
+        \x20   for listener in select.select(listeners, [], [])[0]:\n\
+        \x20       peer, _ = listener.accept()\n\
+        \x20       peer.recv(100)\n\
+        \x20       peer.send(b'no')\n\
+        \x20       peer.close()\n";
+    let looks: [&[u8]; 4] = [
+        b"hello\n",
+        b"\x16\x03\x01",
+        b"PRI * HTTP/2.0",
+        b"\r\n\r\n\0\r\nQUIT\n\x31",
+    ];
+    let vigie = vigie_alone(&["--retention", "60s"]);
+    let dir = TempDir::new().unwrap();
+    let script = dir.write("no_http.py", CODE.as_bytes()).unwrap();
+    let mut command = Command::new("python3");
+    command.arg(script).arg(PORTS.to_string()).stdout(Stdio::piped());
+    let mut server = Http {
+        process: command.spawn().unwrap(),
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+    };
+    let mut ports = String::new();
+    BufReader::new(server.process.stdout.take().unwrap())
+        .read_line(&mut ports)
+        .unwrap();
+    let name = "vigie_not_http_connections_total";
+    let of = |scrape: &Scrape, service| scrape.sum(name, &[("service", service)]);
+    for port in ports.split_whitespace() {
+        for first in looks {
+            let mut stream = connect(SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())));
+            stream.write_all(first).unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        }
+    }
+    let service = "python/no_http.py";
+    let sent = (PORTS * looks.len()) as f64;
+    let scrape = settled_scrape(&vigie, |scrape| scrape.sum(name, &[]) == sent);
+    let (own, rest) = (of(&scrape, service), of(&scrape, "other"));
+    println!("{own} by port, {rest} without");
+    // Those without a port of their own have places, too.
+    assert_eq!((own, rest), (2048.0 - 4.0, sent - 2044.0));
+    assert_eq!(scrape.sum(name, &[("service", "other"), ("port", "")]), rest);
+    drop(server);
+    let scrape = until(|| {
+        thread::sleep(Duration::from_secs(1));
+        vigie.scrape().ok().filter(|scrape| of(scrape, service) == 0.0)
+    });
+    assert_eq!(of(&scrape, "other"), rest);
+    let address = common::server(
+        |mut stream| {
+            while read_request(&mut stream).is_some() && stream.write_all(b"no").is_ok() {}
+        },
+    );
+    let mut stream = connect(address);
+    stream.write_all(b"hello\n").unwrap();
+    stream.read_exact(&mut [0; 2]).unwrap();
+    let port = address.port().to_string();
+    let scrape = settled_scrape(&vigie, |scrape| scrape.sum(name, &[("port", &port)]) == 1.0);
+    assert_eq!(scrape.sum(name, &[("port", &port)]), 1.0);
 }
 
 /// Listeners in network namespaces of their own: one socket of Vigie's in each of these, while somebody listens there.

@@ -8,7 +8,14 @@
 
 mod common;
 
-use common::{python, settled_scrape, vigie};
+use std::{
+    io::{Read as _, Write as _},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{connect, python, read_request, server, settled_scrape, vigie};
 use testkit::{Client, Request, Server, Vigie, nginx, python_app};
 
 const SLEEPER: &str = r#"
@@ -116,4 +123,47 @@ fn the_buckets_hold_the_durations() {
     // A stall can only move a request up, past 25, 50 or 100 ms; three sleeps are above these bounds in any case.
     assert!(below("0.025") <= 3.0 && below("0.05") <= 5.0);
     assert_eq!(below("+Inf"), 6.0);
+}
+
+/// A response that ends with its connection ends for its client when the server closes: the wait before that is `send`.
+#[test]
+fn a_response_ends_with_the_close() {
+    let (times, closed) = mpsc::channel();
+    let address = server(move |mut stream| {
+        read_request(&mut stream).unwrap();
+        let read = Instant::now();
+        thread::sleep(Duration::from_millis(200));
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nall").unwrap();
+        let written = Instant::now();
+        thread::sleep(Duration::from_millis(100));
+        let waited = written.elapsed();
+        let all = read.elapsed();
+        drop(stream);
+        times.send((all, waited)).unwrap();
+    });
+    let vigie = vigie(&[]);
+    let begin = Instant::now();
+    let mut stream = connect(address);
+    stream.write_all(b"GET /a HTTP/1.0\r\n\r\n").unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    let client = begin.elapsed();
+    let (server, waited) = closed.recv().unwrap();
+    let port = address.port().to_string();
+    let labels = [("port", port.as_str())];
+    let scrape = settled_scrape(&vigie, |scrape| {
+        scrape.sum("http_request_duration_seconds_count", &labels) == 1.0
+    });
+    let vigie = scrape.sum("http_request_duration_seconds_sum", &labels);
+    assert!(
+        (server.as_secs_f64()..=client.as_secs_f64()).contains(&vigie),
+        "{server:?} {vigie} {client:?}"
+    );
+    let sent = scrape.sum(
+        "http_request_phase_seconds_total",
+        &[("port", &port), ("phase", "send")],
+    );
+    assert!(
+        sent >= waited.as_secs_f64() && sent < vigie,
+        "{waited:?} {sent} {vigie}"
+    );
 }

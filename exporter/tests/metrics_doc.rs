@@ -113,10 +113,14 @@ fn the_catalogue_is_true() {
             if request.starts_with(b"GET /abort") {
                 return;
             }
-            stream.write_all(OK).unwrap();
+            let is_http = request.starts_with(b"GET ");
+            stream.write_all(if is_http { OK } else { b"no" }).unwrap();
         }
     });
     let vigie = vigie(&[]);
+    let mut other = connect(address);
+    other.write_all(b"hello\r\n").unwrap();
+    let _ = read_request(&mut other);
     for path in ["/", "/abort"] {
         let mut stream = connect(address);
         stream

@@ -15,9 +15,13 @@ use aya::{
 use vigie_ebpf::{
     attribution::REASONS,
     exemplar::{Exemplar, ExemplarKey},
+    preface,
     service::slot,
     trouble::TROUBLES,
-    types::{BOUNDS, Exchanged, Killed, LOST, ROUTE_UNKNOWN, SchedValue, SeriesKey, SeriesValue, ShapeKey, Waits},
+    types::{
+        BOUNDS, Exchanged, Killed, LOST, NotHttpKey, ROUTE_UNKNOWN, SERVICE_UNKNOWN, SchedValue, SeriesKey,
+        SeriesValue, ShapeKey, Waits,
+    },
 };
 
 use super::{
@@ -39,6 +43,7 @@ pub struct Books {
     series: PerCpuHashMap<MapData, SeriesKey, SeriesValue>,
     all_series: Batches<SeriesKey, SeriesValue>,
     waits: HashMap<MapData, SeriesKey, Waits>,
+    not_http: HashMap<MapData, NotHttpKey, u64>,
     all_waits: Batches<SeriesKey, Waits>,
     exemplars: HashMap<MapData, ExemplarKey, Exemplar>,
     all_exemplars: Batches<ExemplarKey, Exemplar>,
@@ -67,6 +72,20 @@ pub struct Books {
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name)
         .with_context(|| format!("the map {name} is missing from this build"))
+}
+
+/// The counts of connections that carry no HTTP, with a place for those that find none of their own.
+fn not_http(map: Map) -> Result<HashMap<MapData, NotHttpKey, u64>> {
+    let mut counts: HashMap<MapData, NotHttpKey, u64> = map.try_into()?;
+    for looks in 0..preface::NAMES.len() {
+        let nobody = NotHttpKey {
+            service: SERVICE_UNKNOWN,
+            port: 0,
+            looks: u32::try_from(looks)?,
+        };
+        counts.insert(nobody, 0, BPF_NOEXIST)?;
+    }
+    Ok(counts)
 }
 
 /// The ring buffer of events.
@@ -147,6 +166,7 @@ impl Books {
             series: series.try_into()?,
             all_waits: batches(&waits, 1)?,
             waits: waits.try_into()?,
+            not_http: not_http(take(&mut ebpf, "NOT_HTTP")?)?,
             all_exemplars: batches(&exemplars, 1)?,
             exemplars: exemplars.try_into()?,
             in_flight: take(&mut ebpf, "IN_FLIGHT")?.try_into()?,
@@ -320,6 +340,17 @@ impl Books {
             sum.add(value);
         }
         Ok(sum)
+    }
+
+    /// Connections that carried no HTTP, from the first of each kind on.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn not_http(&self) -> Result<Vec<(NotHttpKey, u64)>> {
+        let mut all = self.not_http.iter().collect::<Result<Vec<_>, _>>()?;
+        all.retain(|(_, count)| *count != 0);
+        Ok(all)
     }
 
     /// What could not be seen, matched or kept, by [`vigie_ebpf::types::Lost`].

@@ -12,13 +12,16 @@ use super::{
     },
     phases,
     profile::{self, Latency},
-    routes::{Answered, Route, Shown, routes},
+    routes::{Answered, Route, Shown, port, routes},
     services,
 };
 use crate::{
     config::Profile,
     kernel::load::Probe,
-    observe::{ledger::Snapshot, services::Dropped},
+    observe::{
+        ledger::{NotHttp, Snapshot},
+        services::Dropped,
+    },
 };
 
 pub(super) const NANOSECONDS: f64 = 1e9;
@@ -180,6 +183,24 @@ impl Families {
             pair("version", env!("CARGO_PKG_VERSION")),
             pair("arch", std::env::consts::ARCH),
         ];
+        let not_http = snapshot.not_http.iter();
+        let not_http = not_http
+            .map(
+                |(
+                    NotHttp {
+                        service,
+                        port: at,
+                        looks,
+                    },
+                    count,
+                )| {
+                    let at = at.map(port).unwrap_or_default();
+                    let mut labels = identity_and(service, pair("port", at));
+                    labels.push(pair("looks_like", *looks));
+                    counter(labels, *count as f64)
+                },
+            )
+            .collect();
         vec![
             family(
                 "vigie_build_info",
@@ -198,6 +219,12 @@ impl Families {
                 Kind::Counter,
                 "What could not be seen, matched or kept, by reason.",
                 lost,
+            ),
+            family(
+                "vigie_not_http_connections_total",
+                Kind::Counter,
+                "Connections of services that carried no HTTP/1, by what their first bytes look like.",
+                not_http,
             ),
             family(
                 "vigie_events_total",
@@ -369,6 +396,7 @@ mod tests {
             waits: ByLabels::default(),
             in_flight: Vec::new(),
             exchanged: Vec::new(),
+            not_http: Vec::new(),
             unattributed: Vec::new(),
             sched: Vec::new(),
             lost: Vec::new(),

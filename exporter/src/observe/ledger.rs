@@ -31,6 +31,7 @@ use vigie_ebpf::{
     method,
     native::Native,
     phases::Phases,
+    preface,
     request::PATH,
     types::{
         Exchanged, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
@@ -52,7 +53,7 @@ use self::{
 use super::{
     identity::Identity,
     listeners::listeners,
-    routes::{NOT_FOUND, Routes},
+    routes::{NOT_FOUND, OTHER, Routes},
     services::{Dropped, Services},
     traced::{WallClock, monotonic},
     usage::{Usage, UsageSnapshot},
@@ -96,6 +97,17 @@ pub struct Events {
     pub unknown: u64,
 }
 
+/// Connections that carried no HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NotHttp {
+    /// Their service.
+    pub service: Rc<Identity>,
+    /// The local port, 0 for a unix socket. `None`: of those that there was no room for.
+    pub port: Option<u16>,
+    /// What their first bytes look like.
+    pub looks: &'static str,
+}
+
 /// Everything that a scrape shows of requests, services and the kernel side.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -117,6 +129,8 @@ pub struct Snapshot {
     pub in_flight: Vec<(Rc<Identity>, u64)>,
     /// What services have exchanged with their clients, by service.
     pub exchanged: Vec<(Rc<Identity>, Exchanged)>,
+    /// Connections that carried no HTTP, by service, port and what their first bytes look like.
+    pub not_http: Vec<(NotHttp, u64)>,
     /// Time that is not attributed, in nanoseconds, by reason.
     pub unattributed: Vec<(&'static str, u64)>,
     /// The handlers of each service, by its name, whose durations are not shown.
@@ -624,6 +638,7 @@ impl Ledger {
             ("unmatched", Lost::Unmatched),
             ("thread_collision", Lost::ThreadCollision),
             ("unseen_end", Lost::UnseenEnd),
+            ("unfinished", Lost::Unfinished),
         ]
         .into_iter()
         .map(|(name, reason)| (name, counts[reason as usize]))
@@ -644,6 +659,7 @@ impl Ledger {
                 sum.received += received;
                 sum.sent += sent;
             }),
+            not_http: self.not_http()?,
             unattributed: REASON_NAMES.into_iter().zip(self.books.unattributed()?).collect(),
             long_lived,
             sched: by_identity(sched, SchedValue::add),
@@ -656,6 +672,27 @@ impl Ledger {
             dropped: self.services.dropped(),
             usage,
         })
+    }
+
+    /// Connections that carried no HTTP.
+    fn not_http(&self) -> Result<Vec<(NotHttp, u64)>> {
+        let nobody = Rc::new(Identity::of(OTHER));
+        let mut all: BTreeMap<_, u64> = BTreeMap::new();
+        for (key, count) in self.books.not_http()? {
+            let service = self.services.get(key.service);
+            let identity = service.map_or(&nobody, |service| &service.identity);
+            let looks = preface::NAMES.get(key.looks as usize).unwrap_or(&preface::NAMES[0]);
+            // What had no place of its own.
+            let is_rest = key.service == SERVICE_UNKNOWN && key.port == 0;
+            let port = (!is_rest).then_some(key.port);
+            let kind = NotHttp {
+                service: Rc::clone(identity),
+                port,
+                looks,
+            };
+            *all.entry(kind).or_default() += count;
+        }
+        Ok(all.into_iter().collect())
     }
 
     /// The native histograms. They are read after the requests themselves, and so may differ by what was counted meanwhile.

@@ -1,4 +1,4 @@
-//! What is not HTTP on a port that is. It is not counted, and a request on the next connection is.
+//! What is not HTTP on a port that is. It is not counted unless it is answered as a request, and a request on the next connection is.
 
 use super::{Group, row};
 use crate::peer::{put, response, take};
@@ -22,6 +22,10 @@ fn garbage(run: &mut Run<'_>, bytes: &[u8], answer: &[u8], path: &str) -> Result
     client.send_raw(bytes)?;
     take(&server, bytes.len())?;
     put(&server, answer)?;
+    if answer.starts_with(b"HTTP/1.") {
+        let response = client.read_response("GET")?;
+        run.client_saw("none", "_OTHER", &response);
+    }
     drop(server);
     let (mut other, other_server) = run.pair()?;
     run.small(&mut other, &other_server, path)?;

@@ -32,7 +32,7 @@ pub const BUILD: [Need; 1] = [Need {
 }];
 
 /// For the tests and the demo, besides.
-pub const BASE: [Need; 4] = [
+pub const BASE: [Need; 7] = [
     Need {
         name: "nginx",
         packages: &["nginx-light"],
@@ -42,6 +42,22 @@ pub const BASE: [Need; 4] = [
         name: "python3 with venv",
         packages: &["python3", "python3-venv"],
         is_there: has_python,
+    },
+    // What sends a server something else than requests.
+    Need {
+        name: "haproxy",
+        packages: &["haproxy"],
+        is_there: || paths::find_server("haproxy").is_some(),
+    },
+    Need {
+        name: "openssl",
+        packages: &["openssl"],
+        is_there: || paths::find_program("openssl").is_some(),
+    },
+    Need {
+        name: "curl",
+        packages: &["curl"],
+        is_there: || paths::find_program("curl").is_some(),
     },
     // A terminal and a browser: what people look at is tested in them.
     Need {

@@ -77,6 +77,19 @@ impl Books {
         Ok(self.owners.set(slot(number), 0, 0)?)
     }
 
+    /// Forgets the connections of services that carried no HTTP.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read or written.
+    pub fn end_not_http(&mut self, numbers: &[u16]) -> Result<()> {
+        let keys = self.not_http.keys().collect::<Result<Vec<_>, _>>()?;
+        for key in keys.iter().filter(|key| numbers.contains(&key.service)) {
+            removed(self.not_http.remove(key))?;
+        }
+        Ok(())
+    }
+
     /// The last process of a service that was killed by a signal.
     ///
     /// # Errors

@@ -47,6 +47,7 @@ fn snapshot(requests: &[(&str, &'static str, u16, usize)], born: impl Fn(u16) ->
         waits: ByLabels::default(),
         in_flight: Vec::new(),
         exchanged: Vec::new(),
+        not_http: Vec::new(),
         unattributed: Vec::new(),
         sched: Vec::new(),
         lost: Vec::new(),

@@ -237,6 +237,7 @@ impl Ledger {
         let keys: Vec<SeriesKey> = self.counted.keys().filter(|key| is_theirs(key)).copied().collect();
         self.end_series(&keys)?;
         self.books.end_shapes(numbers)?;
+        self.books.end_not_http(numbers)?;
         for number in numbers {
             // Their series have ended already.
             self.routes.forget_service(*number);
