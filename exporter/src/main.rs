@@ -6,6 +6,7 @@
 
 mod commands;
 mod config;
+mod descriptors;
 mod kernel;
 mod logging;
 mod metrics;

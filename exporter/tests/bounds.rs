@@ -10,8 +10,10 @@
 mod common;
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -19,11 +21,11 @@ use std::{
 };
 
 use common::{
-    OK, Watch, connect, listen_and_end, lost, read_head, read_request, request_in_turn, request_with, server,
+    OK, Watch, binary, connect, listen_and_end, lost, read_head, read_request, request_in_turn, request_with, server,
     settled_scrape, sockets_of, until, vigie, vigie_after, vigie_alone, word,
 };
-use rustix::process::{Pid, Signal, kill_process};
-use testkit::{Request, Scrape, TempDir, free_port, http::Client, nginx, process_ids::spawn_as};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use testkit::{Request, Scrape, TempDir, free_port, host::Host, http::Client, nginx, process_ids::spawn_as};
 
 /// Answers with 404, or with 200 if the query is `?ok`.
 fn answer(mut stream: TcpStream) {
@@ -272,6 +274,88 @@ fn a_client_that_takes_nothing() {
     settled_scrape(&vigie, |scrape| scrape.sum("vigie_web_connections", &[]) == 1.0);
 }
 
+/// More processes, listeners and clients than there are descriptors for. Idle processes take none; where the limit cannot be raised, what is
+/// left out is said, and whoever scrapes is answered.
+#[test]
+fn too_few_descriptors() {
+    const IDLE: usize = 1100;
+    const LISTENERS: usize = 60;
+    const CODE: &str = "\
+        import os, socket, sys, time\n\
+        listeners = [socket.create_server(('127.0.0.1', 0)) for _ in range(int(sys.argv[1]))]\n\
+        ports = [listener.getsockname()[1] for listener in listeners]\n\
+        while listeners:\n\
+        \x20   listener = listeners.pop()\n\
+        \x20   if os.fork() == 0:\n\
+        \x20       listeners.clear()\n\
+        \x20       while True:\n\
+        \x20           peer, _ = listener.accept()\n\
+        \x20           peer.recv(1000)\n\
+        \x20           peer.sendall(b'HTTP/1.1 204 OK\\r\\n\\r\\n')\n\
+        \x20           peer.close()\n\
+        listener.close()\n\
+        for _ in range(int(sys.argv[2])):\n\
+        \x20   if os.fork() == 0:\n\
+        \x20       time.sleep(1000)\n\
+        print(*ports, flush=True)\n\
+        time.sleep(1000)\n";
+    let dir = TempDir::new().unwrap();
+    let script = dir.write("many_listen.py", CODE.as_bytes()).unwrap();
+    let mut command = Command::new("python3");
+    command.args(["-S", "-E"]).arg(script);
+    command.args([LISTENERS.to_string(), IDLE.to_string()]);
+    let mut listeners = Group(command.process_group(0).stdout(Stdio::piped()).spawn().unwrap());
+    let mut ports = String::new();
+    BufReader::new(listeners.0.stdout.take().unwrap())
+        .read_line(&mut ports)
+        .unwrap();
+    let ports: Vec<u16> = ports.split_whitespace().map(|port| port.parse().unwrap()).collect();
+    let service = [("service", "python/many_listen.py")];
+    // The soft limit that systemd gives; the same as a hard one; less than the service has processes; and namespaces besides.
+    let mut namespaces = Vec::new();
+    for (limit, count) in [("-Sn 1024", 0), ("-n 1024", 0), ("-n 200", 0), ("-n 200", 40)] {
+        namespaces.resize_with(count, Alone::start);
+        let program = format!("#!/bin/sh\nulimit {limit} && exec {} \"$@\"\n", binary().display());
+        let program = dir.write(&format!("vigie{limit}_{count}"), program.as_bytes()).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let host = Host::alone().unwrap();
+        let vigie = testkit::vigie(&program, &[]).unwrap();
+        let listen = |scrape: &Scrape| scrape.sum("service_listening", &service);
+        let processes = |scrape: &Scrape| scrape.sum("service_processes", &service);
+        // They listened before it began.
+        let scrape = settled_scrape(&vigie, |scrape| processes(scrape) == LISTENERS as f64);
+        assert_eq!(processes(&scrape), LISTENERS as f64, "{limit}");
+        for port in &ports {
+            get_in_turn(SocketAddr::from(([127, 0, 0, 1], *port)), ["/".to_owned()]);
+        }
+        let expected = (LISTENERS as f64, LISTENERS as f64);
+        let scrape = settled_scrape(&vigie, |scrape| (listen(scrape), processes(scrape)) == expected);
+        assert_eq!((listen(&scrape), processes(&scrape)), expected, "{limit}");
+        // More clients than it may have files: the last one is answered.
+        let mut clients: Vec<TcpStream> = (0..200).map(|_| connect(vigie.server.address())).collect();
+        let last = clients.last_mut().unwrap();
+        last.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(read_head(last).unwrap().contains("HTTP/1.1 200"), "{limit}");
+        let scrape = settled_scrape(&vigie, |scrape| processes(scrape) == expected.1);
+        assert_eq!((listen(&scrape), processes(&scrape)), expected, "{limit}");
+        let open = scrape.sum("process_open_fds", &[]);
+        let missed = scrape.sum("vigie_lost_total", &[("reason", "descriptors")]);
+        println!("ulimit {limit}: {open} open, {missed} missed");
+        assert_eq!(missed > 0.0, count > 0, "{limit}");
+        drop((clients, vigie, host));
+    }
+}
+
+/// A process and all that it has started, until this is dropped.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
 /// More ports with connections that carry no HTTP than are counted by port: the rest is counted for nobody. When the service is
 /// forgotten, there is room again.
 #[test]
@@ -405,7 +489,7 @@ impl Http {
 
     /// The same, with a process id that is as another's but for a multiple of `distance`.
     fn start_beside(other: &Self, distance: u32) -> Self {
-        let most: u32 = std::fs::read_to_string(PidMax::FILE).unwrap().trim().parse().unwrap();
+        let most: u32 = fs::read_to_string(PidMax::FILE).unwrap().trim().parse().unwrap();
         let id = other.process.id();
         let mut wanted = (id % distance..most).step_by(distance as usize);
         // A thread has a directory, too.
@@ -479,9 +563,9 @@ impl PidMax {
 
     /// At least `least` ids.
     fn raise(least: u32) -> Self {
-        let before = std::fs::read_to_string(Self::FILE).unwrap();
+        let before = fs::read_to_string(Self::FILE).unwrap();
         if before.trim().parse::<u32>().unwrap() < least {
-            std::fs::write(Self::FILE, least.to_string()).unwrap();
+            fs::write(Self::FILE, least.to_string()).unwrap();
         }
         Self(before)
     }
@@ -489,7 +573,7 @@ impl PidMax {
 
 impl Drop for PidMax {
     fn drop(&mut self) {
-        let _ = std::fs::write(Self::FILE, &self.0);
+        let _ = fs::write(Self::FILE, &self.0);
     }
 }
 

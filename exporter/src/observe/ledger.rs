@@ -61,6 +61,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    descriptors,
     kernel::{
         books::{Books, route_key},
         load::padded_bounds,
@@ -644,6 +645,7 @@ impl Ledger {
         .map(|(name, reason)| (name, counts[reason as usize]))
         .collect();
         lost.push(("reentered", self.books.missed()?));
+        lost.push(("descriptors", descriptors::missed()));
         lost.push(("path_forgotten", self.routes.forgotten()));
         let usage = self.usage.collect(&self.books, &mut self.services, &self.cpus)?;
         Ok(Snapshot {

@@ -6,34 +6,45 @@ use std::{
 };
 
 use procfs::{
+    ProcError,
     net::TcpState,
-    process::{FDTarget, Process, all_processes},
+    process::{FDTarget, Process},
 };
+
+use super::usage::processes::process_ids;
+use crate::descriptors;
 
 /// The processes that hold a listening TCP socket, with its port.
 ///
 /// What cannot be read (a process that ended meanwhile, or one that may not be looked at) is left out.
 pub fn listeners() -> HashSet<(u32, u16)> {
-    let Ok(processes) = all_processes() else {
-        return HashSet::new();
-    };
-    let processes: Vec<Process> = processes.flatten().collect();
     let mut namespaces = HashSet::new();
     let mut ports = HashMap::new();
-    for process in &processes {
-        if namespaces.insert(network_namespace(process)) {
-            ports.extend(listening(process));
+    let mut held = Vec::new();
+    for id in process_ids().unwrap_or_default() {
+        // One at a time: each has its directory open.
+        let Some(process) = open(id) else {
+            continue;
+        };
+        if namespaces.insert(network_namespace(&process)) {
+            ports.extend(listening(&process));
         }
+        held.push((id, sockets(&process)));
     }
     let mut found = HashSet::new();
-    for process in &processes {
-        for inode in sockets(process) {
-            if let Some(port) = ports.get(&inode) {
-                found.insert((process.pid.cast_unsigned(), *port));
-            }
-        }
+    for (id, sockets) in held {
+        let its = sockets.iter().filter_map(|inode| ports.get(inode));
+        found.extend(its.map(|port| (id, *port)));
     }
     found
+}
+
+fn open(id: u32) -> Option<Process> {
+    match Process::new(id.cast_signed()) {
+        Ok(process) => Some(process),
+        Err(ProcError::Io(error, _)) => descriptors::note(Err(error)).ok(),
+        Err(_) => None,
+    }
 }
 
 fn network_namespace(process: &Process) -> Option<u64> {

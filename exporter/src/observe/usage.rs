@@ -13,7 +13,7 @@ mod listening;
 mod mounts;
 mod network;
 mod pressure;
-mod processes;
+pub mod processes;
 mod reading;
 mod unix_listening;
 

@@ -21,7 +21,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::metrics::clients::Clients;
+use crate::{descriptors, metrics::clients::Clients};
 
 /// How many connections may be open at once.
 pub const MOST: usize = 512;
@@ -71,7 +71,7 @@ impl Connection {
 // === impl Connections ===
 
 impl Connections {
-    /// One more connection. If there are [`MOST`], the one that has been still for longest goes.
+    /// One more connection. If there are [`MOST`], or as many as there are descriptors for, the one that has been still for longest goes.
     pub fn add<'a>(&'a self, clients: &'a Clients) -> Place<'a> {
         let connection = Rc::new(Connection {
             moved: Cell::new(Instant::now()),
@@ -81,7 +81,7 @@ impl Connections {
         });
         let number = self.next.replace(self.next.get() + 1);
         let mut open = self.open.borrow_mut();
-        let takes_anothers = open.len() >= MOST;
+        let takes_anothers = open.len() >= MOST.min(descriptors::share());
         if takes_anothers {
             let may_go = open.iter().filter(|(_, connection)| !connection.stays.get());
             let stillest = may_go.min_by_key(|(_, connection)| connection.moved.get());

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use log::debug;
 use vigie_ebpf::types::{NATIVES, SERVICE_UNKNOWN, SeriesKey, SeriesValue};
 
 use super::{Ledger, Totals, add};
@@ -81,7 +82,14 @@ impl Ledger {
             handlers,
             children,
             stale,
-        } = living(&self.books.processes, |number| self.is_known(number));
+        } = match living(&self.books.processes, |number| self.is_known(number)) {
+            Ok(living) => living,
+            // Who is not seen now has not ended for that.
+            Err(error) => {
+                debug!("cannot list the processes: {error}");
+                return Ok(());
+            }
+        };
         // An entry whose number is nobody's would be the next one's who gets it.
         for (process, entry) in stale {
             self.books.processes.replace(process, entry, SERVICE_UNKNOWN);

@@ -113,7 +113,8 @@ impl Ledger {
 
     fn identify(&mut self, info: &ProcessInfo, port: u16) -> Result<u16> {
         let table = &self.books.processes;
-        let is_running = |number: u16| living(table, |_| true).handlers.contains_key(&number);
+        let is_running =
+            |number: u16| living(table, |_| true).is_ok_and(|living| living.handlers.contains_key(&number));
         let service = self.services.identify(info, port, is_running);
         self.settle()?;
         Ok(service)

@@ -15,16 +15,16 @@ use std::{
 };
 
 use log::warn;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, statat};
 
 use self::endpoints::Port;
 use super::{
     diag::{CLOSE_WAIT, Diag, ESTABLISHED, LISTEN, Socket},
     is_service,
-    processes::Processes,
+    processes::{Processes, directory_of},
     unix_listening::{UnixListening, holds},
 };
-use crate::observe::services::Services;
+use crate::{descriptors, observe::services::Services};
 
 /// How much CPU time a scrape may take to count open connections: each namespace has the kernel go through its whole table.
 /// When it is used up, the namespaces that are left show what they had, and are first at the next scrape.
@@ -323,6 +323,9 @@ impl Listening {
         }
         let diag = if namespace == self.own {
             Diag::here()
+        } else if self.namespaces.len() >= descriptors::share() {
+            descriptors::note_missed(1);
+            return;
         } else {
             let mut handlers = scene.handlers.values().flatten();
             let guide = handlers.find(|process| scene.processes.network_namespace(**process) == Some(namespace));
@@ -331,7 +334,7 @@ impl Listening {
             };
             File::open(format!("/proc/{process}/ns/net")).and_then(|file| Diag::inside(file.as_fd()))
         };
-        match diag {
+        match descriptors::note(diag) {
             Ok(diag) => {
                 let place = Namespace {
                     diag,
@@ -418,8 +421,7 @@ impl Listening {
         let holder = candidates.iter().copied().find(|service| {
             let handlers = scene.handlers.get(service).into_iter().flatten();
             handlers.into_iter().any(|process| {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let directory = openat(CWD, format!("/proc/{process}"), flags, Mode::empty());
+                let directory = directory_of(*process);
                 directory.is_ok_and(|directory| holds(&directory).contains(&socket.inode))
             })
         })?;

@@ -1,32 +1,31 @@
 //! The processes of the services, as `/proc` has them.
 //!
-//! Each process is held by its directory in `/proc`: a name in a held directory never means another process that came to the
-//! same id. Only what the kernel can say without looking at each thread is asked: `statm`, `io`, and the sizes of the
+//! A process is held by its directory in `/proc`, as long as there are enough descriptors: a name in a held directory never means
+//! another process that came to the same id. Else the directory is opened anew, and has to say that it is of a process of the same
+//! age. Only what the kernel can say without looking at each thread is asked: `statm`, `io`, and the sizes of the
 //! directories `task` and `fd`.
 
 use std::{
     cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
+    io,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
 
-use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, StatxFlags, openat, statat, statx},
-    process::{Resource, getrlimit, setrlimit},
-};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, StatxFlags, openat, statat, statx};
 
 use super::{
     is_service,
     reading::{Held, Reader, number_after},
 };
-use crate::{kernel::process_table::ProcessTable, observe::process::parse_stat};
+use crate::{descriptors, kernel::process_table::ProcessTable, observe::process::parse_stat};
 use vigie_ebpf::service;
 
 /// Up to how many processes their files are kept open: three, and the directory, of each.
 const HELD: usize = 200;
-/// How many files Vigie asks to have open.
-const FILES: u64 = 16_384;
+/// How many files those are.
+const FILES: usize = 4;
 
 /// What the processes of a service use.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,7 +79,10 @@ type Io = (u64, u64);
 /// A process of a service.
 #[derive(Debug)]
 struct Process {
-    directory: OwnedFd,
+    /// `None`: there are too many processes to hold one of each.
+    directory: Option<OwnedFd>,
+    /// When it began, in ticks since boot.
+    start: u64,
     statm: Held,
     io_file: Held,
     cgroup: Held,
@@ -103,6 +105,8 @@ pub struct Processes {
     start: u64,
     page: u64,
     reader: Reader,
+    /// How many descriptors may be held.
+    most: usize,
 }
 
 // === impl Processes ===
@@ -110,23 +114,28 @@ pub struct Processes {
 impl Processes {
     /// Nobody is known yet.
     pub fn start() -> Self {
+        Self::with(descriptors::share())
+    }
+
+    /// The same with so many descriptors.
+    fn with(most: usize) -> Self {
         let mut reader = Reader::new();
-        want_files();
         Self {
             known: HashMap::new(),
             totals: BTreeMap::new(),
             start: start_ticks(&mut reader, CWD, "/proc/self/stat").unwrap_or(u64::MAX),
             page: rustix::param::page_size() as u64,
             reader,
+            most,
         }
     }
 
-    /// The processes of a service that lived at the last scrape: their ids and their directories in `/proc`.
-    pub fn of(&self, service: u16) -> impl Iterator<Item = (u32, &OwnedFd)> {
+    /// The processes of a service that lived at the last scrape.
+    pub fn of(&self, service: u16) -> impl Iterator<Item = u32> {
         let known = self.known.iter();
         known
             .filter(move |(_, process)| process.service == service)
-            .map(|(id, process)| (*id, &process.directory))
+            .map(|(id, _)| *id)
     }
 
     /// The processes that lived at the last scrape.
@@ -140,7 +149,10 @@ impl Processes {
     /// The network namespace of a process of a service, if it lived at the last scrape.
     pub fn network_namespace(&self, id: u32) -> Option<u64> {
         let process = self.known.get(&id)?;
-        let look = || statat(&process.directory, "ns/net", AtFlags::empty()).ok();
+        let look = || match &process.directory {
+            Some(directory) => statat(directory, "ns/net", AtFlags::empty()).ok(),
+            None => statat(CWD, format!("/proc/{id}/ns/net"), AtFlags::empty()).ok(),
+        };
         *process.namespace.get_or_init(|| look().map(|stat| stat.st_ino))
     }
 
@@ -156,10 +168,14 @@ impl Processes {
         mut cgroup: impl FnMut(u16, &str),
     ) -> BTreeMap<u16, ProcessUsage> {
         let mut services: BTreeMap<u16, ProcessUsage> = BTreeMap::new();
+        let Ok(ids) = process_ids() else {
+            // Nothing is said of what is not known.
+            return services;
+        };
         for process in self.known.values_mut() {
             process.is_there = false;
         }
-        for id in process_ids() {
+        for id in ids {
             let entry = entry_of(id);
             let service = service::owner(entry);
             if !is_service(service) {
@@ -184,13 +200,13 @@ impl Processes {
         services
     }
 
-    /// Opens the directory of a process that was not known.
+    /// Looks at a process that was not known.
     fn hold(&mut self, id: u32, service: u16) -> bool {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(directory) = openat(CWD, format!("/proc/{id}"), flags, Mode::empty()) else {
+        let Ok(directory) = directory_of(id) else {
             return false;
         };
-        let is_older = start_ticks(&mut self.reader, &directory, "stat").is_none_or(|start| start < self.start);
+        let start = start_ticks(&mut self.reader, &directory, "stat");
+        let is_older = start.is_none_or(|start| start < self.start);
         let io = if is_older {
             let text = self.reader.at(&directory, "io");
             text.ok().and_then(parse_io).unwrap_or_default()
@@ -198,7 +214,8 @@ impl Processes {
             (0, 0)
         };
         let process = Process {
-            directory,
+            directory: (self.known.len() < self.most).then_some(directory),
+            start: start.unwrap_or(0),
             statm: Held::new("statm"),
             io_file: Held::new("io"),
             cgroup: Held::new("cgroup"),
@@ -220,13 +237,30 @@ impl Processes {
         services: &mut BTreeMap<u16, ProcessUsage>,
         cgroup: &mut impl FnMut(u16, &str),
     ) -> bool {
-        let keep = self.known.len() <= HELD;
+        let keep = self.known.len() <= HELD.min(self.most / FILES);
+        let is_tight = self.known.len() > self.most;
         let (Some(process), reader) = (self.known.get_mut(&id), &mut self.reader) else {
             return false;
         };
         let service = service::owner(entry);
         process.service = service;
-        let directory = &process.directory;
+        if is_tight {
+            process.directory = None;
+        }
+        let opened;
+        let directory = match &process.directory {
+            Some(directory) => directory,
+            None => {
+                let Ok(directory) = directory_of(id) else {
+                    return false;
+                };
+                if start_ticks(reader, &directory, "stat") != Some(process.start) {
+                    return false;
+                }
+                opened = directory;
+                &opened
+            }
+        };
         let statm = process.statm.read(directory, keep, reader);
         let Some((size, resident)) = statm.ok().and_then(parse_statm) else {
             return false;
@@ -265,15 +299,14 @@ impl Processes {
     }
 }
 
-/// Raises the limit of open files, as far as it may be without asking anybody.
-fn want_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.unwrap_or(FILES).min(FILES);
-    if limit.current.is_some_and(|current| current < most) {
-        limit.current = Some(most);
-        // Otherwise there are fewer: processes beyond them are left out.
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
+/// Opens the directory of a process.
+///
+/// # Errors
+///
+/// If it has ended, or there are too many open files.
+pub fn directory_of(id: u32) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    descriptors::note(openat(CWD, format!("/proc/{id}"), flags, Mode::empty()).map_err(io::Error::from))
 }
 
 /// The processes of this host, and what their entries in the process table say.
@@ -290,9 +323,13 @@ pub struct Living {
 }
 
 /// Looks at all processes of this host.
-pub fn living(table: &ProcessTable, is_known: impl Fn(u16) -> bool) -> Living {
+///
+/// # Errors
+///
+/// If they cannot be listed.
+pub fn living(table: &ProcessTable, is_known: impl Fn(u16) -> bool) -> io::Result<Living> {
     let mut living = Living::default();
-    for id in process_ids() {
+    for id in process_ids()? {
         living.all.insert(id);
         let entry = table.get(id);
         if !service::is_number(entry) {
@@ -306,7 +343,7 @@ pub fn living(table: &ProcessTable, is_known: impl Fn(u16) -> bool) -> Living {
             living.handlers.entry(entry).or_default().push(id);
         }
     }
-    living
+    Ok(living)
 }
 
 /// Whether a process has not ended yet: one that waits for its parent has.
@@ -319,15 +356,13 @@ fn is_running(id: u32) -> bool {
 }
 
 /// The ids of all processes.
-fn process_ids() -> Vec<u32> {
+pub fn process_ids() -> io::Result<Vec<u32>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(directory) = openat(CWD, "/proc", flags, Mode::empty()) else {
-        return Vec::new();
-    };
-    let entries = Dir::new(directory).into_iter().flatten().flatten();
-    entries
+    let directory = descriptors::note(openat(CWD, "/proc", flags, Mode::empty()).map_err(io::Error::from))?;
+    let entries = Dir::new(directory)?.flatten();
+    Ok(entries
         .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
-        .collect()
+        .collect())
 }
 
 fn start_ticks(reader: &mut Reader, directory: impl std::os::fd::AsFd, name: &str) -> Option<u64> {
@@ -434,7 +469,7 @@ mod tests {
                 .is_some_and(|(fds, limit)| fds == here.fds && limit >= fds)
         );
         assert_eq!(cgroups.len(), 2);
-        assert_eq!(processes.of(2).map(|(id, _)| id).collect::<Vec<_>>(), [id]);
+        assert_eq!(processes.of(2).collect::<Vec<_>>(), [id]);
         child.kill().unwrap();
         // Not reaped yet: it is no process any more all the same.
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -456,13 +491,24 @@ mod tests {
         }
     }
 
-    /// A directory of each process is held open, and files of it while there are few; none of those that have ended.
+    /// A directory of each process is held open, and files of it while there are few; neither of those that have ended, nor of those
+    /// that there are too few descriptors for.
     #[test]
     fn files_held_open_are_bounded_and_closed() {
-        let mut processes = Processes::start();
+        let mut processes = Processes::with(1000);
         let mut children = Children::default();
         let mut ids = BTreeSet::new();
-        for (count, directories, files) in [(150, 150, 3 * 150), (300, 300, 0), (100, 100, 3 * 100), (0, 0, 0)] {
+        let (all, tight) = (1000, 120);
+        for (most, count, directories, files) in [
+            (all, 150, 150, 3 * 150),
+            (all, 300, 300, 0),
+            (all, 100, 100, 3 * 100),
+            (tight, 120, 120, 0),
+            (tight, 300, 0, 0),
+            (tight, 20, 0, 3 * 20),
+            (all, 0, 0, 0),
+        ] {
+            processes.most = most;
             children.resize(count);
             let there: BTreeSet<u32> = children.0.iter().map(Child::id).collect();
             ids.extend(&there);
@@ -471,7 +517,7 @@ mod tests {
             collect();
             let processes = collect().get(&1).map_or(0, |usage| usage.processes);
             assert_eq!(processes, count as u64);
-            assert_eq!(open_of(&ids), (directories, files), "{count}");
+            assert_eq!(open_of(&ids), (directories, files), "{most} {count}");
         }
         assert!(processes.known.is_empty());
     }

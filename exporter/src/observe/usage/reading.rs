@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use crate::descriptors;
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
@@ -43,7 +44,8 @@ impl Reader {
     ///
     /// As [`Reader::file`].
     pub fn at(&mut self, directory: impl AsFd, path: impl rustix::path::Arg) -> io::Result<&str> {
-        let file = openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let file = openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from);
+        let file = descriptors::note(file)?;
         let mut length = 0;
         loop {
             if length == self.buffer.len() {

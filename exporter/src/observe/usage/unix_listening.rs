@@ -14,7 +14,7 @@ use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
 
 use super::{
     diag::{Diag, Socket},
-    processes::Processes,
+    processes::{Processes, directory_of},
 };
 
 /// Whose the sockets are.
@@ -47,14 +47,14 @@ impl UnixListening {
         let cookies = sockets.iter().map(|socket| socket.cookie).collect();
         let mut members = BTreeSet::new();
         for service in services {
-            members.extend(processes.of(*service).map(|(process, _)| process));
+            members.extend(processes.of(*service));
         }
         if self.sockets != cookies || self.processes != members {
             let inodes: BTreeSet<u32> = sockets.iter().map(|socket| socket.inode).collect();
             self.owners.clear();
             for service in services {
-                for (_, directory) in processes.of(*service) {
-                    let held = holds(directory);
+                for process in processes.of(*service) {
+                    let held = directory_of(process).map_or_else(|_| BTreeSet::new(), |directory| holds(&directory));
                     let own = held.intersection(&inodes).map(|inode| (*inode, *service));
                     self.owners.extend(own);
                 }
