@@ -9,7 +9,8 @@ mod rule;
 pub(crate) mod text;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,11 +20,15 @@ pub use profile::Profile;
 pub use rule::{ExeRule, ServiceRule};
 
 use error::Place;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
 use serde::de::DeserializeOwned;
 
 /// Largest configuration file that is read.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 const DEFAULT_MAX_ROUTES: u32 = 200;
+/// How long a pipe may take until somebody writes to it.
+const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 /// How long what has ended is shown, if nothing else is said.
 pub const RETENTION: Duration = Duration::from_secs(300);
 const MAX_ROUTES: std::ops::RangeInclusive<i64> = 1..=5000;
@@ -137,7 +142,7 @@ impl Config {
 pub(crate) fn read(path: &Path, flag: &str) -> Result<String, ConfigError> {
     let origin = path.display().to_string();
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
+    let read = open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
     match read {
         Err(error) => return Err(ConfigError::unreadable(&origin, flag, &error)),
         Ok(size) if u64::try_from(size).is_ok_and(|size| size > SIZE_LIMIT) => {
@@ -146,6 +151,21 @@ pub(crate) fn read(path: &Path, flag: &str) -> Result<String, ConfigError> {
         Ok(_) => {}
     }
     String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&origin, &error.utf8_error()))
+}
+
+/// Opens a file, or a pipe that somebody writes to.
+fn open(path: &Path) -> io::Result<File> {
+    // Else a pipe that nobody writes to would never be open.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.file_type().is_fifo() {
+        let mut wait = [PollFd::new(&file, PollFlags::IN)];
+        if poll(&mut wait, Some(&PATIENCE))? == 0 {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody writes to this pipe"));
+        }
+        fcntl_setfl(&file, OFlags::empty())?;
+    }
+    Ok(file)
 }
 
 /// Reads YAML into what it is to be; `origin` names it in errors.

@@ -11,6 +11,7 @@ mod kernel;
 mod logging;
 mod metrics;
 mod observe;
+mod output;
 mod slo;
 mod view;
 mod watch;

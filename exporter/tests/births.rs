@@ -13,7 +13,7 @@ mod common;
 
 use std::{
     io::Write as _,
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc,
@@ -23,9 +23,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
-
-use common::{connect, prometheus_servers, read_request, server, settled_scrape, until, vigie};
+use common::{connect, prometheus_servers, read_request, server, settled_scrape, slow_to_read, until, vigie};
 use testkit::{
     Prometheus, Request, Scrape, Server, TempDir, Vigie, http::Client, nginx_with, process::free_port,
     prometheus::escape,
@@ -309,14 +307,6 @@ fn a_scrape_that_was_given_up_does_not_count() {
     }
     assert_eq!(shown(&mut client, "/c"), Some(0.0));
     assert_eq!(shown(&mut client, "/c"), all);
-}
-
-/// A connection whose side here takes next to nothing until it is read.
-fn slow_to_read(address: SocketAddr) -> TcpStream {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    sockopt::set_socket_recv_buffer_size(&socket, 1).unwrap();
-    rustix::net::connect(&socket, &address).unwrap();
-    TcpStream::from(socket)
 }
 
 /// Native histograms come in protobuf, and the time of birth with them; OpenMetrics has it where it is asked for.

@@ -22,7 +22,7 @@ use std::{
 
 use common::{
     OK, Watch, binary, connect, listen_and_end, lost, read_head, read_request, request_in_turn, request_with, server,
-    settled_scrape, sockets_of, until, vigie, vigie_after, vigie_alone, word,
+    settled_scrape, slow_to_read, sockets_of, until, vigie, vigie_after, vigie_alone, word,
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use testkit::{Request, Scrape, TempDir, free_port, host::Host, http::Client, nginx, process_ids::spawn_as};
@@ -257,9 +257,9 @@ fn too_many_clients() {
 fn a_client_that_takes_nothing() {
     let vigie = vigie(&[]);
     let stalled = |scrape: &Scrape| scrape.sum("vigie_web_connections_dropped_total", &[("reason", "stalled")]);
-    let mut client = connect(vigie.server.address());
-    // More than the sockets on both sides have room for.
-    let requests = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(400);
+    let mut client = slow_to_read(vigie.server.address());
+    // More than the sockets on both sides have room for, however little there is to show.
+    let requests = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1500);
     client.write_all(&requests).unwrap();
     let begin = Instant::now();
     let scrape = until(|| {

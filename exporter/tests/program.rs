@@ -9,6 +9,7 @@
 mod common;
 
 use std::{
+    io::{Read as _, Write as _},
     net::TcpListener,
     process::{Command, Output},
     time::{Duration, Instant},
@@ -171,4 +172,72 @@ fn the_kernel_side_logs_when_asked() {
         assert!(Instant::now() < end, "{}", vigie.log());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// In a PID namespace of its own it would see others' processes, and count for the wrong ones.
+#[test]
+fn a_pid_namespace_of_its_own() {
+    for command in ["serve", "doctor"] {
+        let mut run = Command::new("unshare");
+        run.args(["--pid", "--fork", "--mount-proc"]).arg(binary()).arg(command);
+        if command == "serve" {
+            run.args(["--web.listen-address", "127.0.0.1:0"]);
+        }
+        let output = run.output().unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains("hostPID"), "{text}");
+    }
+}
+
+/// Signals that ask other programs to read or open something again end nothing here, and each leaves a line.
+#[test]
+fn signals_that_mean_nothing() {
+    let vigie = vigie(&[]);
+    for (signal, name) in [
+        (libc::SIGHUP, "SIGHUP"),
+        (libc::SIGUSR1, "SIGUSR1"),
+        (libc::SIGUSR2, "SIGUSR2"),
+    ] {
+        vigie.server.signal(signal).unwrap();
+        let end = Instant::now() + Duration::from_secs(5);
+        while !vigie.log().contains(&format!("{name} does nothing")) {
+            assert!(Instant::now() < end, "{}", vigie.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert_eq!(vigie.get("/-/healthy").unwrap().status, 200);
+}
+
+/// A scrape that is under way when it ends is finished.
+#[test]
+fn a_scrape_at_the_end() {
+    let mut vigie = vigie(&[]);
+    let before = vigie.get("/metrics").unwrap().body.len();
+    let mut slow = common::slow_to_read(vigie.server.address());
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    vigie.server.signal(libc::SIGTERM).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let mut answer = Vec::new();
+    slow.read_to_end(&mut answer).unwrap();
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    assert_eq!(length.unwrap().parse::<usize>().unwrap(), body.len());
+    assert!(body.len() > before / 2);
+    assert!(vigie.server.stop().unwrap().success());
+}
+
+/// A configuration may come from a pipe, but not from one that nobody writes to.
+#[test]
+fn configurations_in_pipes() {
+    let directory = TempDir::new().unwrap();
+    let fifo = directory.path().join("vigie.yml");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let path = fifo.to_str().unwrap().to_owned();
+    assert_one_line(&["serve", "--config.file", &path], "nobody writes to this pipe");
+    let writer = std::thread::spawn(move || std::fs::write(fifo, "bucket: [1]\n").unwrap());
+    assert_one_line(&["serve", "--config.file", &path], "unknown key \"bucket\"");
+    writer.join().unwrap();
 }

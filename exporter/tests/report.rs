@@ -12,6 +12,7 @@ use std::{
     fs,
     io::Write as _,
     net::{SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -215,17 +216,67 @@ fn the_numbers_in_a_browser_are_those_of_the_load() {
 fn an_early_end() {
     let directory = TempDir::new().unwrap();
     let (shop, config) = shop(&directory);
-    let child = report(&["--config.file", &config, "--duration", "1h"], Path::new("-"));
-    thread::sleep(Duration::from_secs(4));
-    load(&shop);
-    // SAFETY: the process is this test's own child, not yet waited for.
-    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
-    let begin = Instant::now();
-    let output = child.wait_with_output().unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    // Standard output by both its names, and a terminal that is gone.
+    for (signal, file) in [
+        (libc::SIGINT, "-"),
+        (libc::SIGTERM, "/dev/stdout"),
+        (libc::SIGHUP, "/dev/stdout"),
+    ] {
+        let child = report(&["--config.file", &config, "--duration", "1h"], Path::new(file));
+        thread::sleep(Duration::from_secs(4));
+        load(&shop);
+        // SAFETY: the process is this test's own child, not yet waited for.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+        let begin = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        assert!(output.status.success(), "{output:?}");
+        let page = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(cell(&page, &format!("GET /basket {}", shop.port()), "requests"), "300");
+    }
+}
+
+/// What is there is replaced when all is written, and not before: it is not lost when the disk is full, or the command is killed.
+#[test]
+fn an_old_page_is_not_lost() {
+    let directory = TempDir::new().unwrap();
+    let disk = directory.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = |arguments: &[&str]| {
+        let status = Command::new(arguments[0]).args(&arguments[1..]).arg(&disk).status();
+        assert!(status.unwrap().success());
+    };
+    mount(&["mount", "-t", "tmpfs", "-o", "size=8k", "vigie"]);
+    let file = disk.join("report.html");
+    fs::write(&file, "old").unwrap();
+    let output = report(&["--duration", "2s"], &file).wait_with_output().unwrap();
+    let names: Vec<_> = fs::read_dir(&disk)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    let old = fs::read_to_string(&file).unwrap();
+    mount(&["umount"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    assert!(text.contains("No space left"), "{text}");
+    assert_eq!((names.as_slice(), old.as_str()), (&["report.html".into()][..], "old"));
+    // Killed in between.
+    let file = directory.write("report.html", b"old").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let mut child = report(&["--duration", "1h"], &file);
+    thread::sleep(Duration::from_secs(3));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+    // To its end, through a link.
+    let link = directory.path().join("link.html");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let output = report(&["--duration", "2s"], &link).wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let page = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(cell(&page, &format!("GET /basket {}", shop.port()), "requests"), "300");
+    assert!(fs::read_to_string(&file).unwrap().starts_with("<!DOCTYPE html>"));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
 #[test]

@@ -1,17 +1,13 @@
 //! `vigie report`: what the services of this host did in a while, as one HTML page.
 
-use std::{
-    fs::File,
-    io::{IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
     logging::{Format, Level, start},
+    output::Output,
     view::{
         page::{document::page, run::record},
         source::{self, Source},
@@ -23,10 +19,10 @@ use crate::{
 pub struct Report {
     #[command(flatten)]
     source: source::Options,
-    /// How long to watch: 30s, 5m. Ctrl-C ends it earlier, and what there is then is written.
+    /// How long to watch: 30s, 5m. Ctrl-C (SIGINT, SIGTERM, SIGHUP) ends it earlier, and what there is then is written.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     duration: Duration,
-    /// The file to write; one that is there is replaced. '-' is standard output.
+    /// The file to write; one that is there is replaced in the end. '-' is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -50,19 +46,8 @@ impl Report {
     pub fn run(self) -> Result<()> {
         start(Level::Warn, Format::Text)?;
         let hint = || format!("cannot write {}", self.output.display());
-        let is_stdout = self.output == Path::new("-");
         // A page that cannot be written is not worth the wait.
-        let mut file = match is_stdout {
-            true => None,
-            false => Some(
-                File::options()
-                    .create(true)
-                    .truncate(false)
-                    .write(true)
-                    .open(&self.output)
-                    .with_context(hint)?,
-            ),
-        };
+        let output = Output::open(&self.output).with_context(hint)?;
         source::run(async {
             let source = Source::open(self.source).await?;
             if std::io::stderr().is_terminal() {
@@ -71,11 +56,7 @@ impl Report {
             }
             let record = record(&source, self.duration).await?;
             let page = page(&record, &source.to_string());
-            match &mut file {
-                Some(file) => file.set_len(0).and_then(|()| file.write_all(page.as_bytes())),
-                None => std::io::stdout().lock().write_all(page.as_bytes()),
-            }
-            .with_context(hint)
+            output.write(page.as_bytes()).with_context(hint)
         })
     }
 }

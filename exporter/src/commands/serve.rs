@@ -4,9 +4,9 @@ use std::{path::PathBuf, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
-use log::info;
+use log::{info, warn};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::LocalSet,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Profile},
     logging::{Format, Level, start},
     watch::Watch,
-    web::{page::Page, pages::Site, server, trace},
+    web::{connections::Connections, page::Page, pages::Site, server, trace},
 };
 
 /// The flags of `vigie serve`.
@@ -57,6 +57,13 @@ enum Instances {
     /// As one.
     Merged,
 }
+
+/// The signals that would end a program that knows nothing of them, and that others send to have something read or opened again.
+const IGNORED: [(SignalKind, &str); 3] = [
+    (SignalKind::hangup(), "SIGHUP"),
+    (SignalKind::user_defined1(), "SIGUSR1"),
+    (SignalKind::user_defined2(), "SIGUSR2"),
+];
 
 /// Up to a day: what is kept takes memory.
 const LONGEST_RETENTION: Duration = Duration::from_secs(86_400);
@@ -108,13 +115,16 @@ impl Serve {
             listeners.push(server::listen(address).await?);
         }
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        for (kind, name) in IGNORED {
+            tokio::task::spawn_local(ignore(signal(kind)?, name));
+        }
 
         let site = Rc::new(Site {
             page: Page::new(&self.telemetry_path),
             telemetry_path: self.telemetry_path,
             watch: Watch::start(&config, self.kernel_log_level)?,
         });
-        let connections = Rc::default();
+        let connections: Rc<Connections> = Rc::default();
         for (listener, address) in listeners {
             info!("listening on http://{address}");
             tokio::task::spawn_local(server::serve(listener, Rc::clone(&site), Rc::clone(&connections)));
@@ -124,6 +134,14 @@ impl Serve {
             _ = interrupt.recv() => {}
         }
         info!("stopping");
+        connections.stop().await;
         Ok(())
+    }
+}
+
+/// Says of a signal, each time that it comes, that it does nothing here.
+async fn ignore(mut signal: Signal, name: &str) {
+    while signal.recv().await.is_some() {
+        warn!("{name} does nothing here: restart Vigie to have it read its configuration again");
     }
 }

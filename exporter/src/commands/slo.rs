@@ -1,16 +1,13 @@
 //! `vigie slo`: service level objectives.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
 use crate::{
     config::Config,
+    output::Output,
     slo::{objectives::Objectives, rules},
 };
 
@@ -66,11 +63,8 @@ impl Generate {
         };
         let objectives = Objectives::load(&self.config, &vigie.buckets)?;
         let text = rules::text(&objectives);
-        if self.output == Path::new("-") {
-            std::io::stdout().lock().write_all(text.as_bytes())
-        } else {
-            fs::write(&self.output, text)
-        }
-        .with_context(|| format!("cannot write {}", self.output.display()))
+        Output::open(&self.output)
+            .and_then(|output| output.write(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", self.output.display()))
     }
 }

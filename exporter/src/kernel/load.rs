@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -403,6 +404,22 @@ pub fn sees_requests(probes: &[Probe]) -> bool {
         .all(|probe| probe.role != Role::Requests || probe.error.is_none())
 }
 
+/// The PID namespace of this process, and that of the host: `PROC_PID_INIT_INO` in `include/linux/proc_ns.h`, which never changes.
+const PID_NAMESPACE: &str = "/proc/self/ns/pid";
+const HOST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// In a PID namespace of its own a process has other ids than in the kernel, where the programs run.
+fn ensure_host_ids() -> Result<()> {
+    let own =
+        fs::read_link(PID_NAMESPACE).with_context(|| format!("cannot read {PID_NAMESPACE}: is /proc mounted?"))?;
+    ensure!(
+        own == Path::new(HOST_PID_NAMESPACE),
+        "this is not the host's PID namespace, and processes have other ids here than in the kernel: run Vigie in the host's \
+         (hostPID: true, --pid=host)"
+    );
+    Ok(())
+}
+
 /// The host's largest process id plus one, from `/proc/sys/kernel/pid_max`.
 ///
 /// # Errors
@@ -437,6 +454,7 @@ pub fn padded_bounds(bounds: &[u64]) -> [u64; BOUNDS] {
 ///
 /// If nothing can be loaded: no BTF, no permission, a kernel whose structures are not known.
 pub fn load(settings: &Settings) -> Result<Loaded> {
+    ensure_host_ids()?;
     let bytes = fs::read(KERNEL_BTF)
         .with_context(|| format!("cannot read {KERNEL_BTF}: Vigie needs a kernel built with CONFIG_DEBUG_INFO_BTF"))?;
     let release = fs::read_to_string(RELEASE).with_context(|| format!("cannot read {RELEASE}"))?;

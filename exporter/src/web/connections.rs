@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::Notify,
-    time::{Sleep, sleep},
+    time::{Sleep, sleep, timeout},
 };
 
 use crate::{descriptors, metrics::clients::Clients};
@@ -28,6 +28,9 @@ pub const MOST: usize = 512;
 /// How long a client may take nothing of what is sent to it.
 pub const STALL: Duration = Duration::from_secs(30);
 
+/// How long clients may take for what they have asked for when Vigie ends.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -35,8 +38,8 @@ pub struct Connection {
     moved: Cell<Instant>,
     /// Whether it is to stay when others would have to go: it waits for what may come late, by its client's wish.
     pub stays: Cell<bool>,
-    /// Whether there is something to send that the kernel has no room for: its client has not taken what came before.
-    pub is_blocked: Cell<bool>,
+    /// Whether its client has not got all that was to be sent: the kernel has no room for it, or the client was gone before.
+    pub is_cut: Cell<bool>,
     close: Notify,
 }
 
@@ -45,6 +48,9 @@ pub struct Connection {
 pub struct Connections {
     open: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next: Cell<u64>,
+    is_stopping: Cell<bool>,
+    stop: Notify,
+    closed: Notify,
 }
 
 /// The place of a connection among the open ones. Dropped, it is given back.
@@ -71,12 +77,36 @@ impl Connection {
 // === impl Connections ===
 
 impl Connections {
+    /// Closes the connections: at once those that wait for what may come late, and the others when they have got what they have asked
+    /// for, or after [`PATIENCE`].
+    pub async fn stop(&self) {
+        self.is_stopping.set(true);
+        self.stop.notify_waiters();
+        let open: Vec<_> = self.open.borrow().values().map(Rc::clone).collect();
+        for connection in open.iter().filter(|connection| connection.stays.get()) {
+            connection.close.notify_one();
+        }
+        let all_closed = async {
+            while !self.open.borrow().is_empty() {
+                self.closed.notified().await;
+            }
+        };
+        let _ = timeout(PATIENCE, all_closed).await;
+    }
+
+    /// Waits until nobody may ask for anything more.
+    pub async fn are_stopping(&self) {
+        if !self.is_stopping.get() {
+            self.stop.notified().await;
+        }
+    }
+
     /// One more connection. If there are [`MOST`], or as many as there are descriptors for, the one that has been still for longest goes.
     pub fn add<'a>(&'a self, clients: &'a Clients) -> Place<'a> {
         let connection = Rc::new(Connection {
             moved: Cell::new(Instant::now()),
             stays: Cell::new(false),
-            is_blocked: Cell::new(false),
+            is_cut: Cell::new(false),
             close: Notify::new(),
         });
         let number = self.next.replace(self.next.get() + 1);
@@ -111,6 +141,7 @@ impl Drop for Place<'_> {
         let mut open = self.connections.open.borrow_mut();
         open.remove(&self.number);
         self.clients.open.set(open.len());
+        self.connections.closed.notify_one();
     }
 }
 
@@ -167,7 +198,7 @@ impl<S: Unsent> Watched<S> {
     /// The kernel takes more only when a good part of what it has is gone. So a client that reads slowly is known by what it has
     /// left.
     fn sent(&mut self, context: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.connection.is_blocked.set(result.is_pending());
+        self.connection.is_cut.set(!matches!(result, Poll::Ready(Ok(_))));
         if result.is_ready() {
             self.connection.moved.set(Instant::now());
             self.stalled = None;
@@ -197,8 +228,12 @@ impl<S: AsyncRead + Unsent + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
+        let has_come = buffer.filled().len() > before;
+        if has_come {
             self.connection.moved.set(Instant::now());
+        } else if result.is_ready() && self.stream.unsent() != 0 {
+            // It has closed, and left something behind.
+            self.connection.is_cut.set(true);
         }
         result
     }

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     convert::Infallible,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -83,10 +84,19 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>, connections: Rc<Connec
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
             let stream = TokioIo::new(Watched::new(stream, Rc::clone(connection)));
-            let result = tokio::select! {
-                result = builder.serve_connection(stream, service) => Some(result),
-                // Closed for another client.
-                () = connection.has_to_close() => None,
+            let mut served = pin!(builder.serve_connection(stream, service));
+            let mut is_last = false;
+            let result = loop {
+                tokio::select! {
+                    result = served.as_mut() => break Some(result),
+                    // Closed for another client.
+                    () = connection.has_to_close() => break None,
+                    // What is asked for is answered yet.
+                    () = connections.are_stopping(), if !is_last => {
+                        is_last = true;
+                        served.as_mut().graceful_shutdown();
+                    }
+                }
             };
             if let Some(Err(error)) = &result {
                 debug!("a client went away: {error}");
@@ -98,7 +108,7 @@ pub async fn serve(listener: TcpListener, site: Rc<Site>, connections: Rc<Connec
             // That nobody sent another request in time is not the client's doing.
             let has_ended = result.is_some_and(|result| !result.is_err_and(|error| error.is_timeout()));
             let is_impatient = scrape.patience.is_some_and(|patience| time.elapsed() < patience);
-            if connection.is_blocked.get() || (has_ended && is_impatient) {
+            if connection.is_cut.get() || (has_ended && is_impatient) {
                 debug!("a scraper has not got its answer");
                 site.lost(&scrape);
             }

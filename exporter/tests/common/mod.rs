@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use testkit::host::Host;
 use testkit::{Counts, Scrape, TempDir, Vigie};
 
@@ -201,6 +202,14 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream
+}
+
+/// A connection whose side here takes next to nothing until it is read.
+pub fn slow_to_read(address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 1).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    TcpStream::from(socket)
 }
 
 /// Reads up to the empty line that ends a head. `None`: the peer has closed before it sent anything.

@@ -23,6 +23,8 @@ const SHORTEST: Duration = Duration::from_millis(500);
 /// If the first scrape cannot be had, or none after it.
 pub async fn record(source: &Source, time: Duration) -> Result<Record> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // The terminal is gone: what was seen is not.
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut record = Record::new(source.scrape().await?);
     let begin = Instant::now();
     let end = begin + time;
@@ -36,6 +38,7 @@ pub async fn record(source: &Source, time: Duration) -> Result<Record> {
             () = sleep_until(end) => true,
             _ = terminate.recv() => true,
             _ = interrupt.recv() => true,
+            _ = hangup.recv() => true,
         };
         // What is left is too short for an interval of its own: the last scrape has it.
         if !is_over && end - Instant::now() < period / 2 {
