@@ -102,6 +102,10 @@ fn follow(sock: *const c_void, connection: &mut Connection, count: i32) {
 /// Bytes were read by a call that is not seen, as `splice(2)`: the data of a body can do without being looked at.
 #[inline(always)]
 fn leap(connection: &mut Connection, missed: u64) {
+    if connection.reading == reading::ODD {
+        // It is not followed.
+        return;
+    }
     if connection.reading == reading::LENGTH && missed <= connection.unread {
         connection.unread -= missed;
         connection.expects = false;
@@ -446,8 +450,8 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
     }
     if connection.reading == reading::PROXY {
         let result = vigie_read_preface(pieces, length);
-        let goes_on = vigie_follow_preface(connection, pieces, (result as u8 == Step::Bad as u8) as u64) != 0;
-        return if goes_on { at + (result >> 8) } else { count };
+        let followed = vigie_follow_preface(connection, pieces, (result as u8 == Step::Bad as u8) as u64);
+        return if followed == GOES_ON { at + (result >> 8) } else { count };
     }
     if connection.reading == reading::FIELDS {
         let taken = read_head(&mut pieces.fields, length, 0);
@@ -487,26 +491,42 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
     if step == Step::More as u8 {
         return at + taken;
     }
-    if step == Step::Done as u8 {
-        if let Some((request, is_current)) = place(connection, pieces) {
+    let mut is_odd = false;
+    if step != Step::Done as u8 {
+        let other = vigie_take_other(connection, pieces, taken);
+        if other != IS_BEHIND {
+            return if other == GOES_ON { at + taken } else { count };
+        }
+        is_odd = true;
+    }
+    if let Some((request, is_current)) = place(connection, pieces) {
+        if is_odd {
+            vigie_take_odd(request, pieces, connection.port as u32);
+        } else {
             vigie_take_line(request, pieces, connection.port as u32);
             if is_current {
                 trace::hold_line(request, pieces);
             }
-            settle(connection, is_current);
         }
-        connection.reading = reading::FIELDS;
-        pieces.fields.start_in_line();
-        return at + taken;
+        settle(connection, is_current);
     }
-    if vigie_take_other(connection, pieces, taken) != 0 {
-        return at + taken;
+    if is_odd {
+        connection.reading = reading::ODD;
+        return count;
     }
-    count
+    connection.reading = reading::FIELDS;
+    pieces.fields.start_in_line();
+    at + taken
 }
 
-/// What was read is no request line: its last byte is the `taken`th that was received. Says whether (1) what comes behind it is to be
-/// looked at. A function of its own for the verifier's sake, as those in `parsers.rs`.
+// What `vigie_take_other` says: all that was received is dealt with; what comes behind is to be looked at; this was a request that is
+// answered behind others.
+const IS_ALL: u64 = 0;
+const GOES_ON: u64 = 1;
+const IS_BEHIND: u64 = 2;
+
+/// What was read is no request line: its last byte is the `taken`th that was received. A function of its own for the verifier's sake, as
+/// those in `parsers.rs`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vigie_take_other(connection: *mut Connection, pieces: *mut Pieces, taken: u64) -> u64 {
@@ -514,7 +534,7 @@ extern "C" fn vigie_take_other(connection: *mut Connection, pieces: *mut Pieces,
     let (Some(connection), Some(pieces), Some(buffer)) =
         (unsafe { connection.as_mut() }, unsafe { pieces.as_mut() }, buffer(0))
     else {
-        return 0;
+        return IS_ALL;
     };
     // SAFETY: this CPU's element, which only the receiving programs use.
     let last = byte(unsafe { &*buffer }, taken.wrapping_sub(1) as usize & (BYTEWISE - 1));
@@ -531,53 +551,45 @@ extern "C" fn vigie_take_other(connection: *mut Connection, pieces: *mut Pieces,
             } else {
                 reading::START
             };
-            return 1;
+            return GOES_ON;
         }
     }
-    be_at_odds(connection, pieces, looks);
-    0
+    be_at_odds(connection, pieces, looks)
 }
 
-/// A part of what a proxy sends first was taken. Says whether (1) what comes behind it is to be looked at.
+/// A part of what a proxy sends first was taken. The result is [`GOES_ON`] or [`IS_ALL`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vigie_follow_preface(connection: *mut Connection, pieces: *mut Pieces, is_bad: u64) -> u64 {
     // SAFETY: null, or a map's value each, as the verifier checks at each call.
     let (Some(connection), Some(pieces)) = (unsafe { connection.as_mut() }, unsafe { pieces.as_mut() }) else {
-        return 0;
+        return IS_ALL;
     };
     if is_bad != 0 {
         let looks = pieces.preface.looks();
-        be_at_odds(connection, pieces, looks);
-        return 0;
+        return be_at_odds(connection, pieces, looks);
     }
     if !pieces.preface.is_inside() {
         connection.reading = reading::START;
     }
-    1
+    GOES_ON
 }
 
 /// What was read is no request line, and nothing that may stand before one.
 #[inline(always)]
-fn be_at_odds(connection: &mut Connection, pieces: &mut Pieces, looks: u8) {
+fn be_at_odds(connection: &mut Connection, pieces: &mut Pieces, looks: u8) -> u64 {
     if !connection.in_step {
         // It may be in the middle of something that Vigie does not follow.
         if connection.is_http {
             lost(Lost::Unmatched);
         }
         lose_step(connection);
-        return;
+        return IS_ALL;
+    }
+    if connection.stage != stage::IDLE || connection.has_waiting() {
+        return IS_BEHIND;
     }
     connection.reading = reading::ODD;
-    if connection.stage != stage::IDLE || connection.has_waiting() {
-        // It is answered behind others.
-        if let Some((request, is_current)) = place(connection, pieces) {
-            // SAFETY: a part of a map's value, as said by `place`.
-            take_odd(unsafe { &mut *request }, pieces, connection.port, true);
-            settle(connection, is_current);
-        }
-        return;
-    }
     take_odd(&mut connection.request, pieces, connection.port, false);
     connection.stage = if connection.request.service == SERVICE_IGNORED {
         stage::OPAQUE
@@ -585,6 +597,20 @@ fn be_at_odds(connection: &mut Connection, pieces: &mut Pieces, looks: u8) {
         stage::ASKED
     };
     connection.status = looks as u16;
+    IS_ALL
+}
+
+/// A request that is odd is answered behind others. A function of its own for the verifier's sake, as those in `parsers.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vigie_take_odd(request: *mut Request, pieces: *const Pieces, port: u32) -> u64 {
+    // SAFETY: null, or a map's value or a part of one, as the verifier checks at each call.
+    if let Some(request) = unsafe { request.as_mut() }
+        && !pieces.is_null()
+    {
+        take_odd(request, pieces, port as u16, true);
+    }
+    0
 }
 
 /// What is no request line is taken for a request: of no route that is known.

@@ -11,10 +11,7 @@ use vigie_ebpf::{
     preface::looks,
     service,
     step::Step,
-    types::{
-        Connection, Lost, NotHttpKey, Pieces, Request, SERVICE_IGNORED, SERVICE_UNKNOWN, STATUS_ABORTED, WAITING,
-        reading, stage,
-    },
+    types::{Connection, Lost, NotHttpKey, Pieces, Request, SERVICE_IGNORED, STATUS_ABORTED, WAITING, reading, stage},
 };
 
 use crate::{
@@ -271,9 +268,10 @@ extern "C" fn vigie_not_http(connection: *const Connection) -> u64 {
     if !is_known(service) && service != SERVICE_IGNORED {
         service = service::handler(entry_of(request.process));
     }
-    if service != SERVICE_IGNORED {
+    // What is of no service is not watched: most of what goes over unix sockets.
+    if is_known(service) {
         count_not_http(NotHttpKey {
-            service: if is_known(service) { service } else { SERVICE_UNKNOWN },
+            service,
             port: connection.port,
             looks: looks as u32,
         });
@@ -446,7 +444,8 @@ fn end(sock: *const c_void, connection: &mut Connection) {
         stage::ASKED => not_http(connection),
         _ => {}
     }
-    if is_open && connection.in_step {
+    // Most of what goes over unix sockets is of no service.
+    if is_open && connection.in_step && !connection.is_unix {
         let begun = match connection.reading {
             reading::LINE => pieces(sock).is_some_and(|pieces| !pieces.line.is_fresh()),
             _ => false,

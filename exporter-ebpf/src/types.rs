@@ -468,7 +468,7 @@ pub struct Request {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NotHttpKey {
-    /// The service, or [`SERVICE_UNKNOWN`].
+    /// The service, or [`SERVICE_UNKNOWN`]: of those that there was no room for.
     pub service: u16,
     /// The local TCP port; 0 for a unix socket.
     pub port: u16,

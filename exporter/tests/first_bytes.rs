@@ -541,3 +541,30 @@ fn what_is_no_http_is_counted() {
     assert_eq!((of_nginx, lost(&scrape)), (2.0 * times, 0.0));
     drop(nginx);
 }
+
+/// What goes over unix sockets between programs that are no services is nobody's, also while Vigie starts.
+#[test]
+fn what_is_of_no_service_is_not_counted() {
+    const CODE: &str = "\
+        import socket, time\n\
+        print(flush=True)\n\
+        while True:\n\
+        \x20   one, other = socket.socketpair()\n\
+        \x20   one.send(b'hello\\r\\n')\n\
+        \x20   other.recv(100)\n\
+        \x20   other.send(b'no')\n\
+        \x20   one.recv(100)\n\
+        \x20   one.close()\n\
+        \x20   other.close()\n\
+        \x20   time.sleep(0.001)\n";
+    let dir = TempDir::new().unwrap();
+    let script = dir.write("pairs.py", CODE.as_bytes()).unwrap();
+    let mut command = Command::new("python3");
+    command.arg(script);
+    let _pairs = Server::start(command, dir, 0).unwrap();
+    let vigie = vigie_alone(&[]);
+    thread::sleep(Duration::from_millis(500));
+    let scrape = vigie.scrape().unwrap();
+    assert_eq!(scrape.sum("vigie_not_http_connections_total", &[]), 0.0);
+    assert_eq!(lost(&scrape), 0.0);
+}

@@ -83,7 +83,7 @@ fn not_http(map: Map) -> Result<HashMap<MapData, NotHttpKey, u64>> {
             port: 0,
             looks: u32::try_from(looks)?,
         };
-        counts.insert(nobody, 0, BPF_NOEXIST)?;
+        counts.insert(nobody, 0, 0)?;
     }
     Ok(counts)
 }
