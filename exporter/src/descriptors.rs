@@ -22,8 +22,9 @@ static SHARE: OnceLock<usize> = OnceLock::new();
 /// What could not be opened.
 static MISSED: AtomicU64 = AtomicU64::new(0);
 
-/// How many there may be: at the first call the soft limit is raised to the hard one, for which nobody has to be asked.
-fn limit() -> u64 {
+/// How many there may be. At the first call, which comes before anything is opened that stays open, the soft limit is raised to the hard one, for
+/// which nobody has to be asked.
+pub fn limit() -> u64 {
     *LIMIT.get_or_init(|| {
         let mut limit = getrlimit(Resource::Nofile);
         let most = limit.maximum.unwrap_or(MOST).min(MOST);

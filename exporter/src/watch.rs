@@ -19,6 +19,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     config::{Config, Profile},
+    descriptors,
     kernel::{
         books::{Books, events},
         load::{Loaded, Settings, load, pid_max, sees_requests},
@@ -78,6 +79,8 @@ impl Watch {
     ///
     /// If no request can be seen.
     pub fn start(config: &Config, kernel_log_level: Level) -> Result<Rc<Self>> {
+        let files = descriptors::limit();
+        debug!("up to {files} files may be open");
         let settings = Settings {
             log_level: kernel_log_level as u8,
             pid_max: pid_max()?,

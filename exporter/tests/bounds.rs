@@ -311,9 +311,15 @@ fn too_few_descriptors() {
         .unwrap();
     let ports: Vec<u16> = ports.split_whitespace().map(|port| port.parse().unwrap()).collect();
     let service = [("service", "python/many_listen.py")];
-    // The soft limit that systemd gives; the same as a hard one; less than the service has processes; and namespaces besides.
+    // The soft limit that systemd gives, and one that the programs alone would use up; the same as a hard one; less than the service has processes; and namespaces besides.
     let mut namespaces = Vec::new();
-    for (limit, count) in [("-Sn 1024", 0), ("-n 1024", 0), ("-n 200", 0), ("-n 200", 40)] {
+    for (limit, count) in [
+        ("-Sn 1024", 0),
+        ("-Sn 32", 0),
+        ("-n 1024", 0),
+        ("-n 200", 0),
+        ("-n 200", 40),
+    ] {
         namespaces.resize_with(count, Alone::start);
         let program = format!("#!/bin/sh\nulimit {limit} && exec {} \"$@\"\n", binary().display());
         let program = dir.write(&format!("vigie{limit}_{count}"), program.as_bytes()).unwrap();
