@@ -7,8 +7,8 @@
 //! is wrong, and one of version 2 to be empty lines and a zero byte. [`Reader`] takes over there.
 
 use crate::{
-    bytes::{BUFFER, BYTEWISE, byte, forget, through_memory},
-    step::Step,
+    bytes::BUFFER,
+    step::{Step, read_bytes},
 };
 
 /// What bytes that are no request look like: an index of [`NAMES`].
@@ -167,23 +167,10 @@ impl Reader {
         }
     }
 
-    /// Takes bytes of the buffer, up to `length` and [`BYTEWISE`], and says how many it were, and what the last one led to.
+    /// Takes bytes of the buffer, up to `length` and [`BYTEWISE`](crate::bytes::BYTEWISE), and says how many it were, and what the last one led to.
     #[inline(always)]
     pub fn read(&mut self, buffer: &[u8; BUFFER], length: usize) -> (usize, Step) {
-        let mut step = Step::More;
-        let mut i = 0;
-        while i < BYTEWISE {
-            if i >= length {
-                break;
-            }
-            through_memory(self);
-            step = self.push(byte(buffer, i));
-            i += 1;
-            if step != Step::More {
-                break;
-            }
-        }
-        (forget(buffer, i), step)
+        read_bytes(self, buffer, length, Self::push)
     }
 }
 

@@ -421,8 +421,11 @@ extern "C" fn vigie_read_on(connection: *mut Connection, pieces: *mut Pieces, at
         }
     }
     let Some(mut message) = Message::received() else {
-        lost(Lost::Unreadable);
-        lose_step(connection);
+        // Behind what was odd nothing is followed, and so nothing missed.
+        if connection.reading != reading::ODD {
+            lost(Lost::Unreadable);
+            lose_step(connection);
+        }
         return count;
     };
     let is_bytewise = connection.reading == reading::LINE && (at != 0 || connection.in_step);

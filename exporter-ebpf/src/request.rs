@@ -5,11 +5,11 @@
 //! rest: any method, any target, empty lines before the request. A property test holds them equal.
 
 use crate::{
-    bytes::{BUFFER, BYTEWISE, blank_bytes, byte, equal_bytes, finish, first, forget, keep, mix, through_memory, word},
+    bytes::{BUFFER, blank_bytes, equal_bytes, finish, first, forget, keep, mix, word},
     method::{NAMELESS, Packed},
     path::Shape,
     preface::looks,
-    step::Step,
+    step::{Step, read_bytes},
 };
 
 /// How much of a path is kept for user space, in bytes.
@@ -249,23 +249,10 @@ impl Reader {
         }
     }
 
-    /// Takes bytes of the buffer, up to `length` and [`BYTEWISE`], and says how many it were, and what the last one led to.
+    /// Takes bytes of the buffer, up to `length` and [`BYTEWISE`](crate::bytes::BYTEWISE), and says how many it were, and what the last one led to.
     #[inline(always)]
     pub fn read(&mut self, buffer: &[u8; BUFFER], length: usize) -> (usize, Step) {
-        let mut step = Step::More;
-        let mut i = 0;
-        while i < BYTEWISE {
-            if i >= length {
-                break;
-            }
-            through_memory(self);
-            step = self.push(byte(buffer, i));
-            i += 1;
-            if step != Step::More {
-                break;
-            }
-        }
-        (forget(buffer, i), step)
+        read_bytes(self, buffer, length, Self::push)
     }
 
     /// Whether the method was read, and the path at least in part.
