@@ -57,7 +57,7 @@ pub fn note<T>(result: io::Result<T>) -> io::Result<T> {
 }
 
 /// Whether this says that there are too many open files, of Vigie or of the host.
-fn is_want(error: &io::Error) -> bool {
+pub fn is_want(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 

@@ -12,6 +12,7 @@ mod logging;
 mod metrics;
 mod observe;
 mod output;
+mod privileges;
 mod slo;
 mod view;
 mod watch;
@@ -46,17 +47,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
-        Command::Serve(serve) => serve.run().map(|()| true),
-        Command::Trace(trace) => trace.run().map(|()| true),
-        Command::Doctor(doctor) => doctor.run(),
-        Command::Top(top) => top.run().map(|()| true),
-        Command::Report(report) => report.run().map(|()| true),
-        Command::Slo(slo) => slo.run().map(|()| true),
+        Command::Serve(serve) => serve.run().map(done),
+        Command::Trace(trace) => trace.run().map(done),
+        Command::Doctor(doctor) => doctor.run().map(|found| found.into()),
+        Command::Top(top) => top.run().map(done),
+        Command::Report(report) => report.run().map(done),
+        Command::Slo(slo) => slo.run().map(done),
     };
     match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("vigie: {error:#}");
             ExitCode::FAILURE

@@ -34,6 +34,7 @@ use crate::{
         scrapers::{Scraper, Scrapers},
     },
     observe::{ledger::Ledger, tracers::Tracers},
+    privileges,
 };
 
 /// A host that is being watched, until this is dropped.
@@ -99,6 +100,7 @@ impl Watch {
         if !sees_requests(&probes) {
             bail!("no request can be seen on this kernel: run 'vigie doctor' to find out why");
         }
+        privileges::warn_of_missing();
         let kernel_log = match kernel_log_level {
             Level::Off => None,
             _ => Some(EbpfLogger::init(&mut ebpf).context("cannot read the log of the kernel side")?),

@@ -31,6 +31,6 @@ pub use process::{Server, free_port};
 pub use prometheus::Prometheus;
 pub use random::Random;
 pub use scrape::Scrape;
-pub use servers::{Vigie, nginx, nginx_with, python_app, uvicorn_store, vigie, vigie_with};
+pub use servers::{Vigie, nginx, nginx_with, python_app, uvicorn_store, vigie, vigie_as, vigie_with};
 pub use temp_dir::TempDir;
 pub use webhook::Webhook;

@@ -185,10 +185,15 @@ pub fn vigie(binary: &Path, args: &[&str]) -> Result<Vigie> {
 /// The same with variables of its environment (name, value).
 pub fn vigie_with(binary: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<Vigie> {
     let mut command = Command::new(binary);
+    command.envs(environment.iter().copied());
+    vigie_as(command, args)
+}
+
+/// The same by a command that ends with the program: as another user, for instance.
+pub fn vigie_as(mut command: Command, args: &[&str]) -> Result<Vigie> {
     command
         .args(["serve", "--web.listen-address", "127.0.0.1:0", "--log.format", "json"])
-        .args(args)
-        .envs(environment.iter().copied());
+        .args(args);
     let mut server = Server::start(command, TempDir::new()?, 0)?;
     let address = server.wait_for(VIGIE_TIMEOUT, || listen_address(&server.log()))?;
     server.set_address(address);

@@ -1,6 +1,6 @@
 //! `vigie doctor`: can Vigie see requests on this host, and what to do if not.
 
-use std::{fs, io::Write as _};
+use std::{fs, io::Write as _, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args;
@@ -8,6 +8,7 @@ use clap::Args;
 use crate::{
     kernel::load::{KERNEL_BTF, Loaded, Probe, Settings, load, pid_max, sees_requests},
     logging::Level,
+    privileges::{self, CAPABILITIES},
 };
 
 /// The flags of `vigie doctor`.
@@ -18,25 +19,42 @@ pub struct Doctor {
     kernel_log_level: Level,
 }
 
-/// The capabilities that loading and attaching needs, by number (`include/uapi/linux/capability.h`).
-const CAPABILITIES: [(&str, u32); 4] = [
-    ("CAP_BPF", 39),
-    ("CAP_PERFMON", 38),
-    ("CAP_SYS_PTRACE", 19),
-    ("CAP_DAC_READ_SEARCH", 2),
-];
+/// How much Vigie can see on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// All that it is made for.
+    All,
+    /// Requests, and not all of the rest.
+    Part,
+    /// No requests.
+    Nothing,
+}
+
+// === impl Found ===
+
+impl From<Found> for ExitCode {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::All => Self::SUCCESS,
+            Found::Part => Self::from(2),
+            Found::Nothing => Self::FAILURE,
+        }
+    }
+}
 
 // === impl Doctor ===
 
 impl Doctor {
-    /// Prints what was found. `true`: Vigie can see requests here.
+    /// Prints what was found.
     ///
     /// # Errors
     ///
     /// If standard output cannot be written.
-    pub fn run(self) -> Result<bool> {
+    pub fn run(self) -> Result<Found> {
         let mut out = std::io::stdout().lock();
+        let mut is_complete = true;
         let mut line = |good: bool, what: &str, found: &str| {
+            is_complete &= good;
             writeln!(out, "{:4}  {what:24}  {found}", if good { "ok" } else { "FAIL" })
         };
 
@@ -58,18 +76,22 @@ impl Doctor {
                 &format!("{KERNEL_BTF}: {error}: use a kernel with CONFIG_DEBUG_INFO_BTF"),
             )?,
         }
-        let effective = effective_capabilities();
-        for (name, number) in CAPABILITIES {
-            let has = effective >> number & 1 == 1;
-            line(
-                has,
-                name,
-                if has {
-                    "effective"
-                } else {
-                    "missing: run Vigie as root, or grant it"
-                },
-            )?;
+        let effective = privileges::effective();
+        let mut has_all = true;
+        for capability in &CAPABILITIES {
+            if capability.is_in(effective) {
+                line(true, capability.name, "effective")?;
+                continue;
+            }
+            has_all = false;
+            let missing = format!(
+                "missing: without it, {}; run Vigie as root, or grant it",
+                capability.without
+            );
+            line(false, capability.name, &missing)?;
+        }
+        if has_all && privileges::are_others_hidden() {
+            line(false, "other processes", privileges::HIDDEN)?;
         }
 
         let settings = Settings {
@@ -92,16 +114,16 @@ impl Doctor {
                 false
             }
         };
-        writeln!(
-            out,
-            "\n{}",
-            if sees {
-                "Vigie can see requests on this host."
-            } else {
-                "Vigie cannot see requests on this host."
-            }
-        )?;
-        Ok(sees)
+        let (found, summary) = match (sees, is_complete) {
+            (true, true) => (Found::All, "Vigie can see requests on this host."),
+            (true, false) => (
+                Found::Part,
+                "Vigie can see requests on this host, and not all of the rest.",
+            ),
+            (false, _) => (Found::Nothing, "Vigie cannot see requests on this host."),
+        };
+        writeln!(out, "\n{summary}")?;
+        Ok(found)
     }
 }
 
@@ -114,12 +136,4 @@ fn effort(probe: &Probe) -> String {
             verified.time.as_secs_f64()
         )
     })
-}
-
-/// The effective capabilities of this process, a bit for each, from `/proc/self/status`.
-fn effective_capabilities() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
-        .unwrap_or(0)
 }

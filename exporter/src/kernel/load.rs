@@ -509,7 +509,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     preemption::put(&mut object, functions);
     let mut ebpf = loader
         .load(&object)
-        .context("cannot create the eBPF maps: run Vigie as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")?;
+        .context("cannot create the eBPF maps: run Vigie as root, or with CAP_BPF and CAP_PERFMON")?;
 
     let mut probes = Vec::with_capacity(PROBES.len());
     for (plan, signatures) in PROBES.iter().zip(signatures) {

@@ -22,6 +22,7 @@ use crate::{
         ledger::{NotHttp, Snapshot},
         services::Dropped,
     },
+    privileges::{self, CAPABILITIES},
 };
 
 pub(super) const NANOSECONDS: f64 = 1e9;
@@ -37,6 +38,8 @@ pub struct Families {
     latency: Latency,
     /// The probes, which do not change while Vigie runs: their name, hook, and whether they are attached.
     probes: Vec<(&'static str, &'static str, bool)>,
+    /// The capabilities at start, and whether they are there.
+    capabilities: Vec<(&'static str, bool)>,
     /// Vigie's own process.
     process: ProcessCollector,
 }
@@ -46,6 +49,7 @@ pub struct Families {
 impl Families {
     /// The families of a Vigie with these latency bounds, in seconds, and these probes.
     pub fn new(bounds: &[f64], probes: &[Probe]) -> Self {
+        let effective = privileges::effective();
         Self {
             bounds: Bounds::new(bounds.iter().copied()),
             used: bounds.len(),
@@ -53,6 +57,10 @@ impl Families {
             probes: probes
                 .iter()
                 .map(|probe| (probe.name, probe.hook, probe.error.is_none()))
+                .collect(),
+            capabilities: CAPABILITIES
+                .iter()
+                .map(|capability| (capability.name, capability.is_in(effective)))
                 .collect(),
             process: ProcessCollector::for_self(),
         }
@@ -151,6 +159,10 @@ impl Families {
                 )
             })
             .collect();
+        let capabilities = self.capabilities.iter();
+        let capabilities = capabilities
+            .map(|(name, has)| gauge(vec![pair("name", *name)], f64::from(u8::from(*has))))
+            .collect();
         let lost = snapshot
             .lost
             .iter()
@@ -213,6 +225,12 @@ impl Families {
                 Kind::Gauge,
                 "Whether a probe is attached to its hook in the kernel.",
                 probes,
+            ),
+            family(
+                "vigie_capability",
+                Kind::Gauge,
+                "Whether Vigie has had a capability that it needs when it started.",
+                capabilities,
             ),
             family(
                 "vigie_lost_total",

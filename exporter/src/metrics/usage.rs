@@ -249,9 +249,10 @@ fn of_ports<'a>(ports: impl Iterator<Item = (&'a (Rc<Identity>, u16), &'a PortUs
             overflows: dropped,
             open: connections,
         } = usage;
-        listening.push(labels(), f64::from(u8::from(*is_listening)));
-        backlog.push(labels(), *waiting as f64);
-        limit.push(labels(), *most as f64);
+        let is_listening = is_listening.map(|is_listening| f64::from(u8::from(is_listening)));
+        listening.push_some(labels(), is_listening);
+        backlog.push_some(labels(), waiting.map(|count| count as f64));
+        limit.push_some(labels(), most.map(|count| count as f64));
         overflows.push_some(labels(), dropped.map(|count| count as f64));
         open.push_some(labels(), connections.map(|count| count as f64));
     }

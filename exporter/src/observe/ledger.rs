@@ -52,7 +52,7 @@ use self::{
 };
 use super::{
     identity::Identity,
-    listeners::listeners,
+    listeners::{Listeners, listeners},
     routes::{NOT_FOUND, OTHER, Routes},
     services::{Dropped, Services},
     traced::{WallClock, monotonic},
@@ -320,8 +320,7 @@ impl Ledger {
     /// If the maps cannot be written.
     pub fn new(mut books: Books, ring: RingBuf<MapData>, config: &Config) -> Result<Self> {
         books.processes.set(std::process::id(), SERVICE_IGNORED);
-        let listeners = listeners();
-        let ports: HashSet<u16> = listeners.iter().map(|(_, port)| *port).collect();
+        let Listeners { held, ports } = listeners();
         books.adopt_ports(ports.iter().copied())?;
         let room = Room::new(books.possible_cpus());
         let mut ledger = Self {
@@ -352,10 +351,10 @@ impl Ledger {
             clock: WallClock::now(),
             tended: Instant::now(),
         };
-        for (process, port) in &listeners {
+        for (process, port) in &held {
             ledger.services.add_port(*process, *port);
         }
-        for (process, port) in listeners {
+        for (process, port) in held {
             if ledger.books.processes.get(process) == SERVICE_UNKNOWN {
                 ledger.meet_process(process, port)?;
             }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsStr,
+    fs::File,
 };
 
 use procfs::{
@@ -11,13 +11,22 @@ use procfs::{
     process::{FDTarget, Process},
 };
 
-use super::usage::processes::process_ids;
+use super::{process::network_namespace, usage::processes::process_ids};
 use crate::descriptors;
 
-/// The processes that hold a listening TCP socket, with its port.
+/// Who listens.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// The processes that hold a listening TCP socket, with its port.
+    pub held: HashSet<(u32, u16)>,
+    /// All ports that are listened on, also by those that do not show what they hold.
+    pub ports: HashSet<u16>,
+}
+
+/// Looks at everybody.
 ///
 /// What cannot be read (a process that ended meanwhile, or one that may not be looked at) is left out.
-pub fn listeners() -> HashSet<(u32, u16)> {
+pub fn listeners() -> Listeners {
     let mut namespaces = HashSet::new();
     let mut ports = HashMap::new();
     let mut held = Vec::new();
@@ -26,16 +35,18 @@ pub fn listeners() -> HashSet<(u32, u16)> {
         let Some(process) = open(id) else {
             continue;
         };
-        if namespaces.insert(network_namespace(&process)) {
+        let namespace = File::open(format!("/proc/{id}")).ok().and_then(network_namespace);
+        if namespaces.insert(namespace) {
             ports.extend(listening(&process));
         }
         held.push((id, sockets(&process)));
     }
-    let mut found = HashSet::new();
+    let mut found = Listeners::default();
     for (id, sockets) in held {
         let its = sockets.iter().filter_map(|inode| ports.get(inode));
-        found.extend(its.map(|port| (id, *port)));
+        found.held.extend(its.map(|port| (id, *port)));
     }
+    found.ports.extend(ports.into_values());
     found
 }
 
@@ -45,14 +56,6 @@ fn open(id: u32) -> Option<Process> {
         Err(ProcError::Io(error, _)) => descriptors::note(Err(error)).ok(),
         Err(_) => None,
     }
-}
-
-fn network_namespace(process: &Process) -> Option<u64> {
-    let namespaces = process.namespaces().ok()?;
-    namespaces
-        .0
-        .get(OsStr::new("net"))
-        .map(|namespace| namespace.identifier)
 }
 
 /// The inodes and ports of the sockets that listen in a process's network namespace.
@@ -84,7 +87,8 @@ mod tests {
         let listeners_here = ["127.0.0.1:0", "[::1]:0"].map(|address| TcpListener::bind(address).unwrap());
         let found = listeners();
         for listener in listeners_here {
-            assert!(found.contains(&(std::process::id(), listener.local_addr().unwrap().port())));
+            let port = listener.local_addr().unwrap().port();
+            assert!(found.held.contains(&(std::process::id(), port)) && found.ports.contains(&port));
         }
     }
 }

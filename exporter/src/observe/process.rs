@@ -4,7 +4,10 @@ mod original;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, statat};
 
 /// Longest part of a `/proc` file that is read: what Linux lets arguments and environment have by default (`ARG_MAX`), a quarter
 /// of the stack's limit of 8 MiB. A buffer grows with what is there, and few command lines have a kilobyte.
@@ -19,7 +22,7 @@ pub struct ProcessInfo {
     pub ppid: u32,
     /// Command name, at most 15 bytes.
     pub comm: String,
-    /// Executable, when there is one and it may be read.
+    /// Executable, when there is one; if it may not be read, what the process was started as.
     pub exe: Option<PathBuf>,
     /// Command line as it is shown, empty for a kernel thread. A program may have written a title over it.
     pub argv: Vec<String>,
@@ -63,7 +66,7 @@ pub struct Stat {
 impl ProcessInfo {
     /// Reads a process of this host.
     ///
-    /// What may not be read (executable, working directory) is left out.
+    /// What may not be read (working directory, memory) is left out.
     ///
     /// # Errors
     ///
@@ -91,7 +94,7 @@ impl ProcessInfo {
         process.pgrp = stat.pgrp;
         process.session = stat.session;
         process.start_ticks = stat.start_ticks;
-        process.exe = std::fs::read_link(dir.join("exe")).ok();
+        process.exe = executable(&dir);
         let program = process.exe_path();
         let program = program
             .as_deref()
@@ -122,8 +125,8 @@ impl ProcessInfo {
     /// Whether this is still what runs under its id: it has neither ended nor become another program.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        let exe = std::fs::read_link(format!("/proc/{}/exe", self.pid)).ok();
-        exe == self.exe && Self::read_start(self.pid).is_ok_and(|start| start == self.start_ticks)
+        executable(Path::new(&format!("/proc/{}", self.pid))) == self.exe
+            && Self::read_start(self.pid).is_ok_and(|start| start == self.start_ticks)
     }
 
     /// Builds a process from what is always known of it.
@@ -182,6 +185,31 @@ pub fn ticks(nanoseconds: u64) -> u64 {
     nanoseconds / (1_000_000_000 / rustix::param::clock_ticks_per_second())
 }
 
+/// The executable of a process, by its directory in `/proc`. Who may not trace the process (ptrace(2)) may not know it: then it is what the
+/// process was started as, or shows itself as, which anybody may read.
+fn executable(dir: &Path) -> Option<PathBuf> {
+    match std::fs::read_link(dir.join("exe")) {
+        Ok(path) => Some(path),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let shown = parse_argv(&read_bytes(&dir.join("cmdline")).ok()?).into_iter().next()?;
+            let is_path = shown.starts_with('/');
+            // A title: "nginx: master process".
+            let name = shown.split([' ', ':']).next().filter(|_| !is_path).unwrap_or(&shown);
+            // A login shell.
+            Some(name.trim_start_matches('-').into()).filter(|name: &PathBuf| !name.as_os_str().is_empty())
+        }
+        Err(_) => None,
+    }
+}
+
+/// The number of the network namespace of a process, by its open directory in `/proc`: that of the file which lists the devices in it. Each
+/// namespace has a file of its own, and other than at `ns/net` anybody may look at it.
+pub fn network_namespace(directory: impl AsFd) -> Option<u64> {
+    statat(directory, "net/dev", AtFlags::empty())
+        .ok()
+        .map(|stat| stat.st_ino)
+}
+
 /// Whether a thread of a process has this command name.
 #[must_use]
 pub fn has_thread(process: &ProcessInfo, command: &str) -> bool {
@@ -199,7 +227,7 @@ pub fn has_thread(process: &ProcessInfo, command: &str) -> bool {
 /// Whether two processes run the same executable, as far as that can be read.
 #[must_use]
 pub fn run_the_same(one: u32, other: u32) -> bool {
-    let exe = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let exe = |pid: u32| executable(Path::new(&format!("/proc/{pid}")));
     exe(one).is_some_and(|exe_of_one| Some(exe_of_one) == exe(other))
 }
 

@@ -15,6 +15,7 @@ mod network;
 mod pressure;
 pub mod processes;
 mod reading;
+mod socket_files;
 mod unix_listening;
 
 use std::{collections::BTreeMap, rc::Rc};

@@ -5,6 +5,7 @@
 //! connections.
 
 use std::{
+    cell::Cell,
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     thread,
@@ -53,16 +54,18 @@ pub struct Socket {
     pub inode: u32,
     /// Of a listening socket: the connections that wait to be accepted.
     pub backlog: u32,
-    /// Of a listening socket: how many may wait.
-    pub limit: u32,
-    /// Of a listening socket: what it has dropped. The kernel's counter has 32 bits.
-    pub drops: u32,
+    /// Of a listening socket: how many may wait, if that is known.
+    pub limit: Option<u32>,
+    /// Of a listening socket: what it has dropped, if that is known. The kernel's counter has 32 bits.
+    pub drops: Option<u32>,
 }
 
 /// A netlink socket in a network namespace, which lives as long as it does.
 #[derive(Debug)]
 pub struct Diag {
     socket: OwnedFd,
+    /// The number of the last request. Its answers have the same; those of an earlier one that was given up may come before.
+    sequence: Cell<u32>,
 }
 
 // === impl Diag ===
@@ -81,7 +84,22 @@ impl Diag {
             Some(netlink::SOCK_DIAG),
         )?;
         rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket,
+            sequence: Cell::new(0),
+        })
+    }
+
+    /// One whose answers never come.
+    #[cfg(test)]
+    pub fn silent() -> Self {
+        let (socket, kernel) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        std::mem::forget(kernel);
+        Self {
+            socket: socket.into(),
+            sequence: Cell::new(0),
+        }
     }
 
     /// In the namespace of this file, `/proc/<pid>/ns/net`.
@@ -109,7 +127,9 @@ impl Diag {
     /// If the kernel does not answer.
     pub fn tcp(&self, states: u32, buffer: &mut Vec<u8>, mut each: impl FnMut(&Socket)) -> io::Result<()> {
         let extensions = if states & LISTEN != 0 { 1 << (MEMORY - 1) } else { 0 };
+        let mut has_come = false;
         let mut take = |message: &[u8]| {
+            has_come = true;
             if let Some(socket) = parse_inet(message) {
                 each(&socket);
             }
@@ -118,8 +138,10 @@ impl Diag {
         let mut request = [0; HEADER + 60];
         request[HEADER + 3] = extensions;
         request[HEADER + 52..HEADER + 56].copy_from_slice(&states.to_ne_bytes());
-        if self.list(GET_SOCKETS, &mut request, buffer, &mut take).is_ok() {
-            return Ok(());
+        let result = self.list(GET_SOCKETS, &mut request, buffer, &mut take);
+        if result.is_ok() || has_come {
+            // What has come would come once more.
+            return result;
         }
         for family in [libc::AF_INET, libc::AF_INET6] {
             let mut request = [0; HEADER + 56];
@@ -128,7 +150,11 @@ impl Diag {
             request[HEADER + 1] = libc::IPPROTO_TCP as u8;
             request[HEADER + 2] = extensions;
             request[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
-            self.list(BY_FAMILY, &mut request, buffer, &mut take)?;
+            self.list(BY_FAMILY, &mut request, buffer, |message| {
+                if let Some(socket) = parse_inet(message) {
+                    each(&socket);
+                }
+            })?;
         }
         Ok(())
     }
@@ -158,27 +184,39 @@ impl Diag {
         request[..4].copy_from_slice(&length.to_ne_bytes());
         request[4..6].copy_from_slice(&kind.to_ne_bytes());
         request[6..8].copy_from_slice(&flags.to_ne_bytes());
+        let sequence = self.sequence.get().wrapping_add(1);
+        self.sequence.set(sequence);
+        request[8..12].copy_from_slice(&sequence.to_ne_bytes());
         send(self.socket.as_fd(), request, SendFlags::empty())?;
         buffer.resize(64 * 1024, 0);
         loop {
             let (count, _) = recv(self.socket.as_fd(), &mut buffer[..], RecvFlags::empty())?;
-            if answers(&buffer[..count], &mut each)? {
+            if answers(&buffer[..count], sequence, &mut each)? {
                 return Ok(());
             }
         }
     }
 }
 
-/// Hands out the messages of a datagram. `true`: there are no more.
-fn answers(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
+/// Hands out the messages of a datagram that answer the request of this number. `true`: there are no more.
+///
+/// # Errors
+///
+/// If the kernel refuses, or says that its list has changed while it was read (`NLM_F_DUMP_INTR`): some may be missing.
+fn answers(mut bytes: &[u8], sequence: u32, each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
     const DONE: u16 = libc::NLMSG_DONE as u16;
     const ERROR: u16 = libc::NLMSG_ERROR as u16;
-    while let (Some(length), Some(kind)) = (u32_at(bytes, 0), u16_at(bytes, 4)) {
+    const INTERRUPTED: u16 = libc::NLM_F_DUMP_INTR as u16;
+    while let (Some(length), Some(kind), Some(flags), Some(number)) =
+        (u32_at(bytes, 0), u16_at(bytes, 4), u16_at(bytes, 6), u32_at(bytes, 8))
+    {
         let length = length as usize;
         let Some(message) = bytes.get(HEADER..length) else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         match kind {
+            _ if number != sequence => {}
+            _ if flags & INTERRUPTED != 0 => return Err(io::ErrorKind::Interrupted.into()),
             DONE => return Ok(true),
             ERROR => {
                 let error = u32_at(message, 0).unwrap_or_default().cast_signed();
@@ -226,8 +264,8 @@ fn parse_inet(message: &[u8]) -> Option<Socket> {
         cookie: cookie_at(message, 44)?,
         inode: u32_at(message, 68)?,
         backlog: u32_at(message, 56)?,
-        limit: u32_at(message, 60)?,
-        drops: drops.unwrap_or(0),
+        limit: Some(u32_at(message, 60)?),
+        drops: Some(drops.unwrap_or(0)),
     })
 }
 
@@ -238,7 +276,7 @@ fn parse_unix(message: &[u8]) -> Option<Socket> {
         cookie: cookie_at(message, 8)?,
         inode: u32_at(message, 4)?,
         backlog: u32_at(queue, 0)?,
-        limit: u32_at(queue, 4)?,
+        limit: Some(u32_at(queue, 4)?),
         ..Socket::default()
     })
 }
@@ -272,7 +310,10 @@ mod tests {
             let _clients: Vec<_> = (0..3).map(|_| TcpStream::connect(local).unwrap()).collect();
             let found = listening(&diag, local.port());
             assert_eq!(found.len(), 1, "{found:?}");
-            assert_eq!((found[0].backlog, found[0].limit, found[0].drops), (3, 128, 0));
+            assert_eq!(
+                (found[0].backlog, found[0].limit, found[0].drops),
+                (3, Some(128), Some(0))
+            );
             assert!(found[0].inode != 0 && found[0].cookie != 0);
             let mut open = 0;
             diag.tcp(ESTABLISHED | CLOSE_WAIT, &mut Vec::new(), |socket| {
@@ -303,25 +344,65 @@ mod tests {
             .unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].backlog, 1);
-        assert!(found[0].limit >= 128);
+        assert!(found[0].limit >= Some(128));
+    }
+
+    fn header(length: u32, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes
+    }
+
+    /// What is left of a request that was given up is not taken for the next one's, and a list that changed while it was read is no list.
+    #[test]
+    fn answers_of_another_request_are_left_out() {
+        let mut count = 0;
+        let mut take = |_: &[u8]| count += 1;
+        let done = libc::NLMSG_DONE as u16;
+        let stale = [
+            header(16, BY_FAMILY, 0, 6),
+            header(16, done, 0, 6),
+            header(16, BY_FAMILY, 0, 7),
+        ]
+        .concat();
+        assert!(!answers(&stale, 7, &mut take).unwrap());
+        let interrupted = [
+            header(16, BY_FAMILY, 0, 7),
+            header(16, done, libc::NLM_F_DUMP_INTR as u16, 7),
+        ]
+        .concat();
+        let error = answers(&interrupted, 7, &mut take).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        assert_eq!(count, 2);
+    }
+
+    #[test]
+    fn a_request_that_was_given_up_does_not_spoil_the_next() {
+        let diag = Diag::here().unwrap();
+        // The answers of this one are not read.
+        let mut request = [0; HEADER + 60];
+        request[..4].copy_from_slice(&(HEADER as u32 + 60).to_ne_bytes());
+        request[4..6].copy_from_slice(&GET_SOCKETS.to_ne_bytes());
+        request[6..8].copy_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
+        request[HEADER + 52..HEADER + 56].copy_from_slice(&LISTEN.to_ne_bytes());
+        send(diag.socket.as_fd(), &request, SendFlags::empty()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(listening(&diag, listener.local_addr().unwrap().port()).len(), 1);
     }
 
     #[test]
     fn broken_answers_are_refused() {
         let mut none = |_: &[u8]| panic!("there is no message");
-        let header = |length: u32, kind: u16| {
-            let mut bytes = length.to_ne_bytes().to_vec();
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend([0; 10]);
-            bytes
-        };
-        assert!(answers(&header(100, BY_FAMILY), &mut none).is_err());
-        assert!(answers(&header(3, BY_FAMILY), &mut none).is_err());
-        assert!(answers(&header(16, libc::NLMSG_DONE as u16), &mut none).unwrap());
-        let mut error = header(20, libc::NLMSG_ERROR as u16);
+        assert!(answers(&header(100, BY_FAMILY, 0, 7), 7, &mut none).is_err());
+        assert!(answers(&header(3, BY_FAMILY, 0, 7), 7, &mut none).is_err());
+        assert!(answers(&header(16, libc::NLMSG_DONE as u16, 0, 7), 7, &mut none).unwrap());
+        let mut error = header(20, libc::NLMSG_ERROR as u16, 0, 7);
         error.extend((-libc::ENOENT).to_ne_bytes());
         assert_eq!(
-            answers(&error, &mut none).unwrap_err().raw_os_error(),
+            answers(&error, 7, &mut none).unwrap_err().raw_os_error(),
             Some(libc::ENOENT)
         );
         assert_eq!(attribute(&[3, 0, 7, 0], 7), None);

@@ -15,16 +15,19 @@ use std::{
 };
 
 use log::warn;
-use rustix::fs::{AtFlags, CWD, statat};
 
 use self::endpoints::Port;
 use super::{
     diag::{CLOSE_WAIT, Diag, ESTABLISHED, LISTEN, Socket},
     is_service,
     processes::{Processes, directory_of},
+    socket_files,
     unix_listening::{UnixListening, holds},
 };
-use crate::{descriptors, observe::services::Services};
+use crate::{
+    descriptors,
+    observe::{process::network_namespace, services::Services},
+};
 
 /// How much CPU time a scrape may take to count open connections: each namespace has the kernel go through its whole table.
 /// When it is used up, the namespaces that are left show what they had, and are first at the next scrape.
@@ -35,12 +38,12 @@ const TOGETHER: Duration = Duration::from_secs(10);
 /// What is known of one port of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortUsage {
-    /// Whether it listens there, and somebody accepts.
-    pub is_listening: bool,
+    /// Whether it listens there, and somebody accepts. What cannot be known is none of the two, here and below.
+    pub is_listening: Option<bool>,
     /// Connections that wait to be accepted.
-    pub backlog: u64,
+    pub backlog: Option<u64>,
     /// How many may wait.
-    pub limit: u64,
+    pub limit: Option<u64>,
     /// What the kernel has dropped because it could not wait, or for any other reason.
     pub overflows: Option<u64>,
     /// Connections that are open; those in the backlog are.
@@ -59,10 +62,13 @@ impl PortUsage {
             overflows,
             open,
         } = other;
-        self.is_listening |= is_listening;
-        self.backlog += backlog;
-        self.limit += limit;
-        for (sum, count) in [(&mut self.overflows, overflows), (&mut self.open, open)] {
+        self.is_listening = self.is_listening.max(*is_listening);
+        for (sum, count) in [
+            (&mut self.backlog, backlog),
+            (&mut self.limit, limit),
+            (&mut self.overflows, overflows),
+            (&mut self.open, open),
+        ] {
             if let Some(count) = count {
                 *sum.get_or_insert(0) += count;
             }
@@ -70,10 +76,14 @@ impl PortUsage {
     }
 }
 
+/// Sockets of the unix domain are in no network namespace.
+const UNIX: u64 = 0;
+
 /// A network namespace.
 #[derive(Debug)]
 struct Namespace {
-    diag: Diag,
+    /// `None`: it may not be entered, or the kernel does not answer there. Its files tell of what listens.
+    diag: Option<Diag>,
     /// The number of the scrape at which its connections were counted.
     counted: u64,
     /// How many there were, by service and port.
@@ -107,6 +117,8 @@ struct Scene<'a> {
     handlers: HashMap<u16, Vec<u32>>,
     /// The ports that a living process of a service has begun to listen on.
     claims: HashSet<(u16, u16)>,
+    /// The namespaces that could not be looked at, although there are processes in them.
+    unseen: HashSet<u64>,
     now: Instant,
     /// Addresses that are listened on within this time of one another are listened on together: none of them takes another's place.
     together: Duration,
@@ -118,6 +130,12 @@ impl Scene<'_> {
     /// Whether a service has a process that could accept.
     fn is_alive(&self, service: u16) -> bool {
         self.handlers.get(&service).is_some_and(|handlers| !handlers.is_empty())
+    }
+
+    /// A process that leads into a network namespace.
+    fn guide(&self, namespace: u64) -> Option<u32> {
+        let mut handlers = self.handlers.values().flatten().copied();
+        handlers.find(|process| self.processes.network_namespace(*process) == Some(namespace))
     }
 
     fn has_answered(&self, service: u16, port: u16) -> bool {
@@ -132,7 +150,10 @@ impl Listening {
     /// Nobody is known to listen.
     pub fn new() -> Self {
         Self {
-            own: namespace_of("/proc/self/ns/net").unwrap_or(0),
+            own: directory_of(std::process::id())
+                .ok()
+                .and_then(network_namespace)
+                .unwrap_or(UNIX),
             namespaces: HashMap::new(),
             candidates: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -172,6 +193,7 @@ impl Listening {
             processes,
             handlers: HashMap::new(),
             claims: HashSet::new(),
+            unseen: HashSet::new(),
             now,
             // What was seen for the first time at two scrapes in a row may have come together.
             together: TOGETHER.max(2 * now.saturating_duration_since(self.looked)),
@@ -193,7 +215,9 @@ impl Listening {
         self.find_candidates(&scene, &handler_of);
         let wanted: BTreeSet<u64> = self.candidates.keys().map(|(namespace, _)| *namespace).collect();
         for namespace in &wanted {
-            self.open(*namespace, &scene);
+            if !self.open(*namespace, &scene) {
+                scene.unseen.insert(*namespace);
+            }
         }
         let mut seen = HashSet::new();
         let mut listed = HashSet::new();
@@ -210,15 +234,20 @@ impl Listening {
                         empty.push(*number);
                     }
                 }
-                Err(error) => self.warn("the kernel does not list its sockets", &error),
+                Err(error) => {
+                    scene.unseen.insert(*number);
+                    self.warn("the sockets of a network namespace cannot be listed", &error);
+                }
             }
         }
         self.namespaces.extend(namespaces);
         // A namespace lives as long as there is a socket in it: without a listener there is no need for ours.
         self.namespaces.retain(|namespace, _| !empty.contains(namespace));
-        self.look_at_unix(&scene);
+        if !self.look_at_unix(&scene) {
+            scene.unseen.insert(UNIX);
+        }
         self.miss_unseen(&scene);
-        self.forget_sockets(&seen);
+        self.forget_sockets(&seen, &scene.unseen);
         let mut newest = HashMap::<u16, Instant>::new();
         for ((service, _), port) in &self.ports {
             if let Some(since) = port.newest() {
@@ -261,23 +290,28 @@ impl Listening {
         }
     }
 
-    fn look_at_unix(&mut self, scene: &Scene<'_>) {
+    /// `false`: it could not be looked.
+    fn look_at_unix(&mut self, scene: &Scene<'_>) -> bool {
         let services = scene.services.iter();
         let unix: BTreeSet<u16> = services
             .filter(|(_, service)| service.answered.contains_key(&0))
             .map(|(number, _)| number)
             .collect();
         if unix.is_empty() {
-            return;
+            return true;
         }
         let own = Diag::here();
         match own.and_then(|diag| self.unix.collect(&diag, scene.processes, &unix, &mut self.buffer)) {
             Ok(found) => {
                 for (service, socket) in found {
-                    self.add(service, self.own, &socket, scene.is_alive(service), scene.now);
+                    self.add(service, UNIX, &socket, scene.is_alive(service), scene.now);
                 }
+                true
             }
-            Err(error) => self.warn("the kernel does not list its unix sockets", &error),
+            Err(error) => {
+                self.warn("the kernel does not list its unix sockets", &error);
+                false
+            }
         }
     }
 
@@ -301,7 +335,9 @@ impl Listening {
             if !is_service(service) || port == 0 {
                 continue;
             }
-            let namespace = scene.processes.network_namespace(process).unwrap_or(self.own);
+            let Some(namespace) = scene.processes.network_namespace(process) else {
+                continue;
+            };
             self.candidates.entry((namespace, port)).or_default().insert(service);
         }
         for (number, service) in scene.services.iter() {
@@ -316,35 +352,65 @@ impl Listening {
         }
     }
 
-    /// Makes sure that there is a netlink socket in a namespace, if a process is there to lead into it.
-    fn open(&mut self, namespace: u64, scene: &Scene<'_>) {
+    /// Makes sure that there is a netlink socket in a namespace, if a process is there to lead into it. `false`: there is one, and no socket.
+    fn open(&mut self, namespace: u64, scene: &Scene<'_>) -> bool {
         if self.namespaces.contains_key(&namespace) {
-            return;
+            return true;
         }
         let diag = if namespace == self.own {
             Diag::here()
         } else if self.namespaces.len() >= descriptors::share() {
             descriptors::note_missed(1);
-            return;
+            return false;
         } else {
-            let mut handlers = scene.handlers.values().flatten();
-            let guide = handlers.find(|process| scene.processes.network_namespace(**process) == Some(namespace));
-            let Some(process) = guide else {
-                return;
+            let Some(process) = scene.guide(namespace) else {
+                return true;
             };
             File::open(format!("/proc/{process}/ns/net")).and_then(|file| Diag::inside(file.as_fd()))
         };
-        match descriptors::note(diag) {
-            Ok(diag) => {
-                let place = Namespace {
-                    diag,
-                    counted: 0,
-                    open: HashMap::new(),
-                };
-                self.namespaces.insert(namespace, place);
+        let diag = match descriptors::note(diag) {
+            Ok(diag) => Some(diag),
+            Err(error) if descriptors::is_want(&error) => return false,
+            Err(error) => {
+                self.warn("a network namespace cannot be entered", &error);
+                None
             }
-            Err(error) => self.warn("a network namespace cannot be entered", &error),
+        };
+        let place = Namespace {
+            diag,
+            counted: 0,
+            open: HashMap::new(),
+        };
+        self.namespaces.insert(namespace, place);
+        true
+    }
+
+    /// Lists what listens in a namespace: as the kernel answers, or as a file of a process in it has it.
+    fn listening(&mut self, number: u64, namespace: &mut Namespace, scene: &Scene<'_>) -> io::Result<Vec<Socket>> {
+        let mut sockets = Vec::new();
+        if let Some(diag) = &namespace.diag {
+            match diag.tcp(LISTEN, &mut self.buffer, |socket| sockets.push(*socket)) {
+                Ok(()) => return Ok(sockets),
+                // It is there, and will answer the next time.
+                Err(error) if is_passing(&error) => return Err(error),
+                Err(error) => {
+                    self.warn("the kernel does not list its sockets", &error);
+                    namespace.diag = None;
+                    namespace.open.clear();
+                    sockets.clear();
+                }
+            }
         }
+        let guide = if number == self.own {
+            Some(std::process::id())
+        } else {
+            scene.guide(number)
+        };
+        // Without one, nobody is left there.
+        if let Some(process) = guide {
+            socket_files::listening(process, |socket| sockets.push(*socket))?;
+        }
+        Ok(sockets)
     }
 
     /// Takes what the kernel lists in a namespace. `false`: nobody listens there.
@@ -356,9 +422,8 @@ impl Listening {
         has_time: bool,
         seen: &mut HashSet<(u64, u16)>,
     ) -> io::Result<bool> {
+        let sockets = self.listening(number, namespace, scene)?;
         let Namespace { diag, counted, open } = namespace;
-        let mut sockets = Vec::new();
-        diag.tcp(LISTEN, &mut self.buffer, |socket| sockets.push(*socket))?;
         let mut owned: HashMap<u16, Vec<(u16, [u8; 16])>> = HashMap::new();
         for socket in &sockets {
             let Some(candidates) = self.candidates.get(&(number, socket.port)) else {
@@ -373,7 +438,10 @@ impl Listening {
                 owned.entry(socket.port).or_default().push((service, socket.address));
             }
         }
-        if !owned.is_empty() && has_time {
+        if let Some(diag) = diag
+            && !owned.is_empty()
+            && has_time
+        {
             open.clear();
             diag.tcp(ESTABLISHED | CLOSE_WAIT, &mut self.buffer, |socket| {
                 let Some(owners) = owned.get(&socket.port) else {
@@ -404,6 +472,7 @@ impl Listening {
             if some.is_empty() { among.to_vec() } else { some }
         };
         if let Some(service) = alone(candidates) {
+            self.owners.entry(socket.cookie).or_insert(service);
             return Some(service);
         }
         let candidates = narrow(&|service| scene.has_answered(service, socket.port), candidates);
@@ -435,10 +504,10 @@ impl Listening {
     }
 
     /// Drops what is no longer needed: sockets that are gone, and candidates for ports that nobody has.
-    fn forget_sockets(&mut self, seen: &HashSet<(u64, u16)>) {
+    fn forget_sockets(&mut self, seen: &HashSet<(u64, u16)>, unseen: &HashSet<u64>) {
         let mut sockets = HashSet::new();
         for port in self.ports.values_mut() {
-            sockets.extend(port.keep_sockets());
+            sockets.extend(port.keep_sockets(unseen));
         }
         self.owners.retain(|cookie, _| sockets.contains(cookie));
         self.candidates.retain(|place, _| seen.contains(place));
@@ -453,9 +522,11 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The number of a network namespace, by its file.
-fn namespace_of(path: &str) -> Option<u64> {
-    statat(CWD, path, AtFlags::empty()).ok().map(|stat| stat.st_ino)
+/// Whether the kernel may answer the next time: it was too slow, had no room, or its list has changed.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | OutOfMemory | TimedOut | WouldBlock)
+        || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 #[cfg(test)]

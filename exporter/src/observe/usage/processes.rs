@@ -19,7 +19,11 @@ use super::{
     is_service,
     reading::{Held, Reader, number_after},
 };
-use crate::{descriptors, kernel::process_table::ProcessTable, observe::process::parse_stat};
+use crate::{
+    descriptors,
+    kernel::process_table::ProcessTable,
+    observe::process::{network_namespace, parse_stat},
+};
 use vigie_ebpf::service;
 
 /// Up to how many processes their files are kept open: three, and the directory, of each.
@@ -150,10 +154,10 @@ impl Processes {
     pub fn network_namespace(&self, id: u32) -> Option<u64> {
         let process = self.known.get(&id)?;
         let look = || match &process.directory {
-            Some(directory) => statat(directory, "ns/net", AtFlags::empty()).ok(),
-            None => statat(CWD, format!("/proc/{id}/ns/net"), AtFlags::empty()).ok(),
+            Some(directory) => network_namespace(directory),
+            None => network_namespace(directory_of(id).ok()?),
         };
-        *process.namespace.get_or_init(|| look().map(|stat| stat.st_ino))
+        *process.namespace.get_or_init(look)
     }
 
     /// A service is no more.

@@ -29,10 +29,20 @@ struct Endpoint {
     is_served: bool,
 }
 
+/// What is not known of a port, because some of its sockets do not tell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unknown {
+    /// Whether anything listens.
+    listening: bool,
+    /// How many may wait, what was dropped, and who is connected.
+    details: bool,
+}
+
 /// A port of a service: its addresses, its sockets, and what they have dropped, by cookie.
 #[derive(Debug, Default)]
 pub struct Port {
     usage: PortUsage,
+    unknown: Unknown,
     overflows: Growing<u64>,
     sockets: HashSet<u64>,
     endpoints: HashMap<Address, Endpoint>,
@@ -43,7 +53,7 @@ pub struct Port {
 impl Port {
     /// A scrape begins.
     pub fn begin(&mut self) {
-        self.usage = PortUsage::default();
+        (self.usage, self.unknown) = (PortUsage::default(), Unknown::default());
         self.sockets.clear();
         for endpoint in self.endpoints.values_mut() {
             (endpoint.is_there, endpoint.is_served) = (false, false);
@@ -52,9 +62,14 @@ impl Port {
 
     /// There is a socket that listens.
     pub fn add(&mut self, namespace: u64, socket: &Socket, is_served: bool, now: Instant) {
-        self.usage.backlog += u64::from(socket.backlog);
-        self.usage.limit += u64::from(socket.limit);
-        self.overflows.see(socket.cookie, u64::from(socket.drops));
+        *self.usage.backlog.get_or_insert(0) += u64::from(socket.backlog);
+        match (socket.limit, socket.drops) {
+            (Some(limit), drops) => {
+                *self.usage.limit.get_or_insert(0) += u64::from(limit);
+                self.overflows.see(socket.cookie, u64::from(drops.unwrap_or(0)));
+            }
+            (None, _) => self.unknown.details = true,
+        }
         self.sockets.insert(socket.cookie);
         let endpoint = self.endpoints.entry((namespace, socket.address)).or_insert(Endpoint {
             since: now,
@@ -87,10 +102,18 @@ impl Port {
         }
     }
 
-    /// Forgets sockets that are gone. The result is those that are there.
-    pub fn keep_sockets(&mut self) -> impl Iterator<Item = u64> {
-        let Self { overflows, sockets, .. } = self;
-        overflows.keep(|cookie| sockets.contains(cookie));
+    /// Forgets sockets that are gone. The result is those that are there. Where it could not be looked, all are kept.
+    pub fn keep_sockets(&mut self, unseen: &HashSet<u64>) -> impl Iterator<Item = u64> {
+        let Self {
+            overflows,
+            sockets,
+            endpoints,
+            ..
+        } = self;
+        let may_be_there = |(namespace, _): &Address| unseen.contains(namespace);
+        if !endpoints.keys().any(may_be_there) {
+            overflows.keep(|cookie| sockets.contains(cookie));
+        }
         self.sockets.iter().copied()
     }
 
@@ -103,8 +126,12 @@ impl Port {
         let is_alive = scene.is_alive(service);
         let is_missed = service_of_port.is_missed() && !scene.services.is_replaced(service_of_port);
         let is_to_run = service_of_port.is_managed || service_of_port.rule.is_some();
-        self.endpoints.retain(|_, endpoint| {
+        self.endpoints.retain(|(namespace, _), endpoint| {
             if endpoint.is_there {
+                return true;
+            }
+            if endpoint.lost.is_none() && is_alive && scene.unseen.contains(namespace) {
+                self.unknown.listening = true;
                 return true;
             }
             let lost = *endpoint.lost.get_or_insert(scene.now);
@@ -120,7 +147,14 @@ impl Port {
                 |newest: Instant| newest >= lost || newest.saturating_duration_since(endpoint.since) > scene.together;
             !newest.is_some_and(has_moved)
         });
-        self.usage.is_listening = !self.endpoints.is_empty() && self.endpoints.values().all(|one| one.is_served);
+        let is_known = |(namespace, _): &Address| !scene.unseen.contains(namespace);
+        let mut known = self
+            .endpoints
+            .iter()
+            .filter(|(address, one)| one.lost.is_some() || is_known(address));
+        let all_serve = known.all(|(_, one)| one.is_served);
+        self.usage.is_listening =
+            (!all_serve || !self.unknown.listening).then_some(all_serve && !self.endpoints.is_empty());
         !self.endpoints.is_empty()
     }
 
@@ -146,9 +180,22 @@ impl Port {
     /// What is known of it; 0 is the port of unix sockets.
     pub fn usage(&self, port: u16) -> PortUsage {
         let mut usage = self.usage;
+        if self.unknown.listening {
+            // A part is not the whole.
+            return PortUsage {
+                is_listening: usage.is_listening,
+                ..PortUsage::default()
+            };
+        }
+        usage.backlog.get_or_insert(0);
+        if self.unknown.details {
+            (usage.limit, usage.open) = (None, None);
+            return usage;
+        }
+        usage.limit.get_or_insert(0);
         if port != 0 {
             usage.overflows = Some(self.overflows.total());
-            usage.open = Some(usage.open.unwrap_or(0));
+            usage.open.get_or_insert(0);
         }
         usage
     }

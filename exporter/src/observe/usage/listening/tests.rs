@@ -66,20 +66,55 @@ fn a_port_is_listened_on_and_then_not() {
     assert!(host.look(true).is_empty(), "it has answered nothing");
     host.answer(port);
     let expected = PortUsage {
-        is_listening: true,
-        backlog: 2,
-        limit: 128,
+        is_listening: Some(true),
+        backlog: Some(2),
+        limit: Some(128),
         overflows: Some(0),
         open: Some(2),
     };
     assert_eq!(host.look(true)[&port], expected);
     drop(listener);
     let expected = PortUsage {
+        is_listening: Some(false),
+        backlog: Some(0),
+        limit: Some(0),
         overflows: Some(0),
         open: Some(0),
-        ..PortUsage::default()
     };
     assert_eq!(host.look(true)[&port], expected);
+}
+
+/// Where the kernel does not answer, nothing is said of what cannot be known; and what was counted before is not counted again.
+#[test]
+fn what_cannot_be_known_has_no_value() {
+    let mut host = Host::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _clients: Vec<_> = (0..5)
+        .map(|_| TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap())
+        .collect();
+    host.answer(port);
+    let before = host.look(true)[&port];
+    let answered = |host: &mut Host, diag: Option<Diag>| {
+        let own = host.listening.own;
+        host.listening.namespaces.get_mut(&own).unwrap().diag = diag;
+        host.look(true)[&port]
+    };
+    assert_eq!(answered(&mut host, Some(Diag::silent())), PortUsage::default());
+    // It has no answers for good: its file has some.
+    let by_file = PortUsage {
+        is_listening: Some(true),
+        backlog: Some(5),
+        ..PortUsage::default()
+    };
+    assert_eq!(answered(&mut host, None), by_file);
+    assert_eq!(answered(&mut host, Some(Diag::here().unwrap())), before);
+    drop(listener);
+    assert_eq!(answered(&mut host, Some(Diag::silent())), PortUsage::default());
+    let closed = answered(&mut host, Some(Diag::here().unwrap()));
+    assert_eq!(closed.is_listening, Some(false));
+    // What is known to be closed stays so.
+    assert_eq!(answered(&mut host, Some(Diag::silent())).is_listening, Some(false));
 }
 
 /// Two addresses of a port, one of which is closed: somebody misses it.
@@ -90,9 +125,9 @@ fn one_of_two_addresses_is_closed() {
     let port = one.local_addr().unwrap().port();
     let other = TcpListener::bind(("127.0.0.2", port)).unwrap();
     host.answer(port);
-    assert!(host.look(true)[&port].is_listening);
+    assert_eq!(host.look(true)[&port].is_listening, Some(true));
     drop(other);
-    assert!(!host.look(true)[&port].is_listening);
+    assert_eq!(host.look(true)[&port].is_listening, Some(false));
 }
 
 /// A socket that a child has inherited from its dead parent: nobody accepts.
@@ -102,10 +137,10 @@ fn listening_is_not_serving() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     host.answer(port);
-    assert!(host.look(true)[&port].is_listening);
+    assert_eq!(host.look(true)[&port].is_listening, Some(true));
     // The socket is there, and no process of the service.
-    assert!(!host.look(false)[&port].is_listening);
-    assert!(host.look(true)[&port].is_listening);
+    assert_eq!(host.look(false)[&port].is_listening, Some(false));
+    assert_eq!(host.look(true)[&port].is_listening, Some(true));
 }
 
 /// A place that was listened on later takes the place of one that is closed.
@@ -123,7 +158,7 @@ fn a_port_moves() {
     drop(old);
     let shown = host.look(true);
     assert_eq!(shown.keys().collect::<Vec<_>>(), [&after]);
-    assert!(shown[&after].is_listening);
+    assert_eq!(shown[&after].is_listening, Some(true));
 }
 
 /// A child that inherits listeners keeps them open. Other tests of this process have sockets of their own: these alone are looked at.
@@ -161,7 +196,10 @@ fn owners_of_sockets_are_forgotten_with_them() {
             let owned = cookies
                 .iter()
                 .filter(|cookie| host.listening.owners.contains_key(cookie));
-            (shown.filter(|(_, usage)| usage.is_listening).count(), owned.count())
+            (
+                shown.filter(|(_, usage)| usage.is_listening == Some(true)).count(),
+                owned.count(),
+            )
         };
         assert_eq!(look(&mut host, true), (30, 30));
         drop((listeners, heir));
