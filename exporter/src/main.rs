@@ -9,6 +9,7 @@ mod config;
 mod descriptors;
 mod kernel;
 mod logging;
+mod memory;
 mod metrics;
 mod observe;
 mod output;

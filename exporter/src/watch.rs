@@ -15,7 +15,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use aya_log::EbpfLogger;
 use log::{debug, error, warn};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::Notify,
+};
 
 use crate::{
     config::{Config, Profile},
@@ -26,6 +29,7 @@ use crate::{
         traces::Traces,
     },
     logging::Level,
+    memory,
     metrics::{
         self,
         clients::Clients,
@@ -44,6 +48,7 @@ pub struct Watch {
     profile: Profile,
     /// How long what has ended is shown at the least.
     retention: Duration,
+    ended: Notify,
     tracers: Mutex<Tracers>,
     scrapers: Mutex<Scrapers>,
     clients: Clients,
@@ -59,7 +64,7 @@ pub struct Metrics {
 }
 
 /// What a client wants of the metrics.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// Under which names.
     pub profile: Profile,
@@ -113,7 +118,7 @@ impl Watch {
         let traces_ready = traces.ready()?;
         let books = Books::open(ebpf, config.buckets.nanos(), settings.pid_max, &probes)?;
         let ledger = Ledger::new(books, ring, config)?;
-        release_memory();
+        memory::release();
 
         let watch = Rc::new(Self {
             ledger: Mutex::new(ledger),
@@ -122,12 +127,14 @@ impl Watch {
             tracers: Mutex::new(Tracers::new(traces)),
             scrapers: Mutex::default(),
             clients: Clients::default(),
+            ended: Notify::new(),
             retention: config.retention,
         });
         if let Some(logger) = kernel_log {
             tokio::task::spawn_local(follow_kernel_log(logger));
         }
         tokio::task::spawn_local(follow_events(ready, Rc::clone(&watch)));
+        tokio::task::spawn_local(memory::release_after_peaks());
         tokio::task::spawn_local(traces::follow(traces_ready, Rc::clone(&watch)));
         Ok(watch)
     }
@@ -154,6 +161,7 @@ impl Watch {
             with_created,
             scraper,
         } = wanted;
+        let _tells = self.tells_of_panic();
         let rarest = self
             .scrapers
             .lock()
@@ -185,7 +193,7 @@ impl Watch {
         drop(families);
         drop(snapshot);
         if has_forgotten {
-            release_memory();
+            memory::release();
         }
         Ok(metrics)
     }
@@ -201,24 +209,46 @@ impl Watch {
         self.ledger.lock().map_err(|_| traces::broken())
     }
 
-    /// Whether a scrape has failed halfway: no later one can be made.
-    pub fn is_broken(&self) -> bool {
-        self.ledger.is_poisoned()
+    fn tells_of_panic(&self) -> TellsOfEnd<'_> {
+        TellsOfEnd {
+            ended: &self.ended,
+            is_task: false,
+        }
+    }
+
+    fn tells_of_end(&self) -> TellsOfEnd<'_> {
+        TellsOfEnd {
+            ended: &self.ended,
+            is_task: true,
+        }
+    }
+
+    /// Waits until it does not watch any more, which is a fault of its own.
+    pub async fn has_ended(&self) {
+        self.ended.notified().await;
     }
 }
 
-/// Gives memory that is not used any more back to the host: what loading took, the kernel's types alone are tens of megabytes; and
-/// what was known of processes that have ended.
-fn release_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the function has no preconditions.
-    unsafe {
-        libc::malloc_trim(0);
+/// Tells of the end of watching when it is dropped: by a panic, or with the task that should never end.
+struct TellsOfEnd<'a> {
+    ended: &'a Notify,
+    is_task: bool,
+}
+
+// === impl TellsOfEnd ===
+
+impl Drop for TellsOfEnd<'_> {
+    fn drop(&mut self) {
+        if self.is_task || std::thread::panicking() {
+            // Whoever waits later hears of it, too.
+            self.ended.notify_one();
+        }
     }
 }
 
 /// Handles what the kernel side reports, as it does.
 async fn follow_events(ready: OwnedFd, watch: Rc<Watch>) {
+    let _tells = watch.tells_of_end();
     // SAFETY: the descriptor is owned, and so open until the AsyncFd drops it.
     let ready = match unsafe { AsyncFd::register_with_interest(ready, Interest::READABLE) } {
         Ok(ready) => ready,
@@ -232,7 +262,7 @@ async fn follow_events(ready: OwnedFd, watch: Rc<Watch>) {
         if let Ok(mut ledger) = watch.ledger.lock() {
             ledger.drain();
             if ledger.take_forgotten() {
-                release_memory();
+                memory::release();
             }
         }
     }
@@ -248,5 +278,31 @@ async fn follow_kernel_log(logger: EbpfLogger<&'static dyn log::Log>) {
     while let Ok(mut guard) = logger.readable_mut().await {
         guard.get_inner_mut().flush();
         guard.clear_ready();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What fails halfway, and a task that ends, end Vigie; what goes well does not.
+    #[tokio::test]
+    async fn the_end_is_told() {
+        let ended = Notify::new();
+        let told = async || {
+            tokio::time::timeout(Duration::from_millis(10), ended.notified())
+                .await
+                .is_ok()
+        };
+        let tells = |is_task| TellsOfEnd { ended: &ended, is_task };
+        drop(tells(false));
+        assert!(!told().await);
+        drop(tells(true));
+        assert!(told().await);
+        let fails = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _tells = tells(false);
+            panic!("as a fault of its own would");
+        }));
+        assert!(fails.is_err() && told().await);
     }
 }

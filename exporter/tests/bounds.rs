@@ -231,7 +231,7 @@ fn too_many_clients() {
     let client = |_| {
         let mut client = connect(vigie.server.address());
         client
-            .write_all(b"GET /-/trace HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+            .write_all(b"GET /-/trace HTTP/1.1\r\nHost: here.example\r\n\r\n")
             .unwrap();
         assert!(read_head(&mut client).unwrap().starts_with("HTTP/1.1 403"));
         client

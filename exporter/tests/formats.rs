@@ -91,18 +91,10 @@ fn native_buckets_are_exact() {
     settled_scrape(&watch, |scrape| {
         scrape.sum("http_requests_total", &[("port", &port.to_string())]) == 1.0
     });
-    let url = format!("http://{}", watch.server.address());
     let mut trace = Command::new(binary())
-        .args([
-            "trace",
-            "--json",
-            "--rate",
-            "0",
-            "--handler",
-            "/file.txt",
-            "--url",
-            &url,
-        ])
+        .args(["trace", "--json", "--rate", "0", "--handler", "/file.txt"])
+        .arg("--trace.socket")
+        .arg(watch.trace_socket())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

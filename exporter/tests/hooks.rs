@@ -25,8 +25,8 @@ use std::{
 };
 
 use common::{
-    OK, answer_all, connect, counts, listener_on_six, read_head, read_request, server, settled, settled_scrape,
-    vigie_alone,
+    OK, answer_all, ask_for_traces, connect, counts, listener_on_six, read_head, read_request, server, settled,
+    settled_scrape, vigie_alone,
 };
 use testkit::{Counts, Request, Scrape, Shot, TempDir, Vigie, closed_loop};
 
@@ -118,10 +118,7 @@ fn full_speed(vigie: &Vigie) {
 /// Every request is shown, with its path, to whoever asks for it.
 fn single_requests(vigie: &Vigie) {
     let address = server(answer_all);
-    let mut trace = connect(vigie.server.address());
-    trace
-        .write_all(b"GET /-/trace?rate=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .unwrap();
+    let mut trace = ask_for_traces(vigie, "/-/trace?rate=0");
     read_head(&mut trace).unwrap();
     closed_loop(address, 2, 250, true, |thread, i| Shot {
         handler: "/shown/{id}",

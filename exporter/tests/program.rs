@@ -58,11 +58,42 @@ fn the_pages() {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&zipped.body[..]), &mut text).unwrap();
     Scrape::parse(&text).unwrap();
+    assert_eq!(zipped.header("vary"), Some("Accept, Accept-Encoding"));
+    assert_eq!(landing.header("vary"), Some("Accept-Encoding"));
     assert_eq!(client.send(&Request::post("/vigie-metrics", "")).unwrap().status, 405);
     assert_eq!(
         client.send(&Request::new("HEAD", "/vigie-metrics")).unwrap().status,
         200
     );
+}
+
+/// The scripts of other sites get nothing; its own may say where they come from.
+#[test]
+fn other_sites() {
+    let vigie = vigie(&[]);
+    let own = format!("http://{}", vigie.server.address());
+    let mut client = testkit::Client::connect(vigie.server.address()).unwrap();
+    for path in ["/", "/metrics", "/-/healthy"] {
+        for (origin, expected) in [(own.as_str(), 200), ("http://evil.example", 403), ("null", 403)] {
+            let request = Request::get(path).header("origin", origin);
+            assert_eq!(client.send(&request).unwrap().status, expected, "{path} {origin}");
+        }
+    }
+}
+
+/// Between two scrapes a connection stays open; a head has to come within ten seconds.
+#[test]
+fn idle_connections() {
+    let vigie = vigie(&[]);
+    let mut silent = std::net::TcpStream::connect(vigie.server.address()).unwrap();
+    let mut client = testkit::Client::connect(vigie.server.address()).unwrap();
+    assert_eq!(client.send(&Request::get("/metrics")).unwrap().status, 200);
+    // It is closed, and nothing was sent.
+    silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(client.is_open());
+    assert_eq!(client.send(&Request::get("/metrics")).unwrap().status, 200);
 }
 
 #[test]

@@ -10,15 +10,17 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    io::{Read, Write as _},
+    net::SocketAddr,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use common::{
-    Watch, answer_all, binary, connect, python, read_head, read_request, server, settled_scrape, vigie, vigie_alone,
+    Watch, answer_all, ask_for_traces, binary, connect, python, read_head, read_request, server, settled_scrape, vigie,
+    vigie_alone,
 };
 use serde_json::Value;
 use testkit::{Client, Request, Scrape, Server, Shot, TempDir, closed_loop, nginx, python_app};
@@ -40,8 +42,8 @@ impl Trace {
     /// Traces what a Vigie watches, with JSON, and waits until it does.
     fn of(vigie: &Watch, arguments: &[&str]) -> Self {
         let before = clients(vigie);
-        let url = format!("http://{}", vigie.server.address());
-        let trace = Self::start(&[&["--url", &url, "--json"], arguments].concat());
+        let socket = vigie.trace_socket();
+        let trace = Self::start(&[&["--trace.socket", socket.to_str().unwrap(), "--json"], arguments].concat());
         wait_for(|| clients(vigie) > before);
         trace
     }
@@ -396,9 +398,7 @@ fn whoever_vanishes_turns_it_off() {
 fn a_client_that_does_not_read() {
     let server = nginx(&[], "location /lazy/ { return 200 \"ok\\n\"; }", 1).unwrap();
     let vigie = vigie_alone(&[]);
-    let mut lazy = TcpStream::connect(vigie.server.address()).unwrap();
-    lazy.write_all(b"GET /-/trace?rate=0&handler=/lazy/%7Bid%7D HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .unwrap();
+    let mut lazy = ask_for_traces(&vigie, "/-/trace?rate=0&handler=/lazy/%7Bid%7D");
     wait_for(|| clients(&vigie) == 1.0);
     let total = 60_000;
     closed_loop(server.address(), 4, total / 4, true, |_, i| Shot {
@@ -479,18 +479,18 @@ fn without_serve() {
     let _host = testkit::host::Host::beside_others().unwrap();
     let address = server(answer_all);
     // Nobody listens there; the default may be somebody's.
-    let trace = Trace::start(&["--json", "--rate", "0", "--url", "http://127.0.0.1:1"]);
+    let trace = Trace::start(&["--json", "--rate", "0", "--trace.socket", "/nonexistent/trace.sock"]);
     let mut trace = trace;
     wait_for(|| trace.process.has_exited());
     assert!(
-        trace.read("notes").contains("cannot ask http://127.0.0.1:1"),
+        trace.read("notes").contains("cannot ask /nonexistent/trace.sock"),
         "{}",
         trace.read("notes")
     );
     assert!(!trace.process.stop().unwrap().success());
     let handler = format!("/own-{}", std::process::id());
-    if TcpStream::connect("127.0.0.1:10190").is_ok() {
-        panic!("a Vigie listens on its default port: stop it for this test");
+    if UnixStream::connect("/run/vigie/trace.sock").is_ok() {
+        panic!("a Vigie has the default socket: stop it for this test");
     }
     let trace = Trace::start(&["--json", "--rate", "0", "-n", "3"]);
     wait_for(|| trace.read("notes").contains("watching without one"));
@@ -506,43 +506,55 @@ fn without_serve() {
     assert_eq!(trace.wait().lines.len(), 3);
 }
 
-/// Traces are for this host's own clients, and each gets an answer that says what is wrong.
+/// Traces are for root and a group alone, and each refusal says what is wrong.
 #[test]
 fn refusals() {
-    let vigie = vigie(&["--web.listen-address", "[::]:0"]);
-    let status = |address: SocketAddr, host: &str, target: &str| {
-        let mut stream = connect(address);
-        stream
-            .write_all(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
-            .unwrap();
-        let head = read_head(&mut stream).unwrap();
+    let vigie = vigie(&[]);
+    let status = |stream: &mut dyn Read| {
+        let head = read_head(&mut &mut *stream).unwrap();
         head.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
     };
-    let address = vigie.server.address();
-    assert_eq!(status(address, "127.0.0.1", "/-/trace"), 200);
-    assert_eq!(status(address, "rebound.example", "/-/trace"), 403);
-    assert_eq!(status(address, "localhost", "/-/trace?nonsense=1"), 400);
-    // Another address of this host, if it has one: what comes by it could come from anywhere.
-    let log = vigie.log();
-    let port = log.split("listening on http://[::]:").nth(1).unwrap();
-    let port: u16 = port[..port.find(|letter: char| !letter.is_ascii_digit()).unwrap()]
-        .parse()
-        .unwrap();
-    assert_eq!(
-        status(SocketAddr::from(([127, 0, 0, 1], port)), "127.0.0.1", "/-/trace"),
-        200
-    );
-    let addresses = Command::new("hostname").arg("-I").output().unwrap();
-    let addresses = String::from_utf8(addresses.stdout).unwrap();
-    for address in addresses.split_whitespace().filter_map(|text| text.parse().ok()) {
-        println!("{address}");
-        assert_eq!(status(SocketAddr::new(address, port), "127.0.0.1", "/-/trace"), 403);
+    for (target, expected) in [
+        ("/-/trace", 200),
+        ("/-/trace?nonsense=1", 400),
+        ("/metrics", 404),
+        ("/", 404),
+    ] {
+        assert_eq!(status(&mut ask_for_traces(&vigie, target)), expected, "{target}");
     }
+    // Nobody gets them over TCP, by whatever name.
+    for host in ["127.0.0.1", "localhost", "rebound.example"] {
+        let mut stream = connect(vigie.server.address());
+        let request = format!("GET /-/trace HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(status(&mut stream), 403, "{host}");
+    }
+    // Another user of this host, who may come as far as the socket.
+    let socket = vigie.trace_socket();
+    let directory = vigie.server.dir().path();
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.join("vigie");
+    let copied = Command::new("install")
+        .args(["-m", "755"])
+        .arg(binary())
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
+    let mut other = Command::new("setpriv");
+    other
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(&copy);
+    let output = other.args(["trace", "--trace.socket"]).arg(&socket).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && text.contains("root and the group vigie"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 1, "{text}");
     // No more than there are slots.
     wait_for(|| clients(&vigie) == 0.0);
-    let url = format!("http://{}", vigie.server.address());
     let traces: Vec<_> = (0..8).map(|_| Trace::of(&vigie, &[])).collect();
-    let mut ninth = Trace::start(&["--url", &url]);
+    let mut ninth = Trace::start(&["--trace.socket", socket.to_str().unwrap()]);
     wait_for(|| ninth.process.has_exited());
     assert!(
         ninth.read("notes").contains("too many trace already"),
@@ -560,16 +572,15 @@ fn refusals() {
 fn a_broken_pipe_is_quiet() {
     let address = server(answer_all);
     let vigie = vigie(&[]);
-    let url = format!("http://{}", vigie.server.address());
     let directory = TempDir::new().unwrap();
     let mut command = Command::new("sh");
     command
         .args([
             "-c",
-            "\"$0\" trace --rate 0 --handler /pipe --url \"$1\" 2>notes | head -n 1 >lines; echo ended >ended",
+            "\"$0\" trace --rate 0 --handler /pipe --trace.socket \"$1\" 2>notes | head -n 1 >lines; echo ended >ended",
         ])
         .arg(binary())
-        .arg(url)
+        .arg(vigie.trace_socket())
         .current_dir(directory.path());
     let process = Server::start(command, directory, 0).unwrap();
     let read = |name: &str| std::fs::read_to_string(process.dir().path().join(name)).unwrap_or_default();
@@ -626,9 +637,9 @@ fn in_a_terminal() {
     let terminal = Terminal { socket };
     let tmux = |arguments: &[&str]| terminal.run(arguments);
     let command = format!(
-        "env -u NO_COLOR {} trace --rate 0 --handler /first/{{id}} --handler /second/{{id}} --handler /third --url http://{}; sleep 100",
+        "env -u NO_COLOR {} trace --rate 0 --handler /first/{{id}} --handler /second/{{id}} --handler /third --trace.socket {}; sleep 100",
         binary().display(),
-        vigie.server.address()
+        vigie.trace_socket().display()
     );
     tmux(&[
         "-f",

@@ -8,7 +8,7 @@ use crate::temp_dir::TempDir;
 use anyhow::{Context, Result, ensure};
 use std::fmt::Write;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -170,6 +170,9 @@ pub fn python_app(python: &Path, script: &str, args: &[&str]) -> Result<Server> 
     Ok(server)
 }
 
+/// The name of its socket of traces, in a directory of its own.
+const TRACE_SOCKET: &str = "trace.sock";
+
 /// Vigie, serving its metrics.
 #[derive(Debug)]
 pub struct Vigie {
@@ -191,10 +194,13 @@ pub fn vigie_with(binary: &Path, args: &[&str], environment: &[(&str, &str)]) ->
 
 /// The same by a command that ends with the program: as another user, for instance.
 pub fn vigie_as(mut command: Command, args: &[&str]) -> Result<Vigie> {
+    let directory = TempDir::new()?;
     command
         .args(["serve", "--web.listen-address", "127.0.0.1:0", "--log.format", "json"])
+        .arg("--trace.socket")
+        .arg(directory.path().join(TRACE_SOCKET))
         .args(args);
-    let mut server = Server::start(command, TempDir::new()?, 0)?;
+    let mut server = Server::start(command, directory, 0)?;
     let address = server.wait_for(VIGIE_TIMEOUT, || listen_address(&server.log()))?;
     server.set_address(address);
     Ok(Vigie { server })
@@ -212,6 +218,11 @@ impl Vigie {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.server.pid()
+    }
+
+    /// Where its traces are.
+    pub fn trace_socket(&self) -> PathBuf {
+        self.server.dir().path().join(TRACE_SOCKET)
     }
 
     /// The process's log so far, as JSON lines.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, rc::Rc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use log::{info, warn};
 use tokio::{
@@ -14,7 +14,12 @@ use crate::{
     config::{Config, Profile},
     logging::{Format, Level, start},
     watch::Watch,
-    web::{connections::Connections, page::Page, pages::Site, server, trace},
+    web::{
+        connections::Connections,
+        pages::Site,
+        server, trace,
+        trace_socket::{self, TraceSocket},
+    },
 };
 
 /// The flags of `vigie serve`.
@@ -26,6 +31,12 @@ pub struct Serve {
     /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,
+    /// How many requests to answer at once: what is more gets 503; 0 is all of them.
+    #[arg(long = "web.max-requests", value_name = "NUMBER", default_value_t = 40)]
+    max_requests: usize,
+    /// Unix socket for 'vigie trace', which root may use, and the group vigie.
+    #[arg(long = "trace.socket", value_name = "PATH", default_value = trace_socket::USUAL)]
+    trace_socket: PathBuf,
     /// YAML file with services, routes and buckets.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
@@ -119,12 +130,13 @@ impl Serve {
             tokio::task::spawn_local(ignore(signal(kind)?, name));
         }
 
-        let site = Rc::new(Site {
-            page: Page::new(&self.telemetry_path),
-            telemetry_path: self.telemetry_path,
-            watch: Watch::start(&config, self.kernel_log_level)?,
-        });
+        let watch = Watch::start(&config, self.kernel_log_level)?;
+        let site = Rc::new(Site::new(self.telemetry_path, Rc::clone(&watch), self.max_requests));
         let connections: Rc<Connections> = Rc::default();
+        if let Some(socket) = TraceSocket::open_if_possible(&self.trace_socket) {
+            let serve = server::serve_traces(socket, Rc::clone(&site), Rc::clone(&connections));
+            tokio::task::spawn_local(serve);
+        }
         for (listener, address) in listeners {
             info!("listening on http://{address}");
             tokio::task::spawn_local(server::serve(listener, Rc::clone(&site), Rc::clone(&connections)));
@@ -132,6 +144,7 @@ impl Serve {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = watch.has_ended() => bail!("a part of Vigie has failed, and it does not watch any more: the lines before say why"),
         }
         info!("stopping");
         connections.stop().await;

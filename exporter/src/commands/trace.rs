@@ -8,13 +8,12 @@ mod text;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use hyper::Uri;
 use jiff::SignedDuration;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -27,13 +26,12 @@ use crate::{
         filter::{DEFAULT_RATE, Filter},
         tracers::{Line, NotShown},
     },
+    web::trace_socket::USUAL,
 };
 use own::Own;
-use remote::{Found, Remote};
+use remote::{Found, Remote, is_forbidden};
 use text::Style;
 
-/// Where `vigie serve` listens if nothing else is said.
-const DEFAULT_URL: &str = "http://127.0.0.1:10190";
 /// How long the last lines may take after the trace was ended.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -64,9 +62,9 @@ pub struct Trace {
     /// End after so many requests.
     #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// The Vigie to ask [default: the one at http://127.0.0.1:10190, or none: watch on its own, as root].
-    #[arg(long, value_name = "URL")]
-    url: Option<Uri>,
+    /// The socket of the Vigie to ask [default: /run/vigie/trace.sock, or none: watch on its own, as root].
+    #[arg(long = "trace.socket", value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// The config to watch with on its own, as that of `vigie serve`.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
@@ -140,20 +138,23 @@ impl Trace {
     }
 
     async fn source(&self, filter: Filter) -> Result<Source> {
-        let url = match &self.url {
-            Some(url) => url.clone(),
-            None => Uri::from_static(DEFAULT_URL),
-        };
-        match Remote::begin(&url, &filter).await {
+        let is_given = self.socket.is_some();
+        let socket = self.socket.as_deref().unwrap_or(Path::new(USUAL));
+        let place = socket.display();
+        match Remote::begin(socket, &filter).await {
             Ok(Found::Vigie(remote)) => return Ok(Source::Remote(*remote)),
-            Ok(Found::Refused(reason)) => anyhow::bail!("the Vigie at {url} refuses: {reason}"),
-            Ok(Found::Other(reason)) if self.url.is_some() => anyhow::bail!("no Vigie with traces at {url}: {reason}"),
-            Err(error) if self.url.is_some() => return Err(error),
-            Ok(Found::Other(_)) | Err(_) => {}
+            Ok(Found::Refused(reason)) => bail!("the Vigie at {place} refuses: {reason}"),
+            Ok(Found::Other(reason)) => bail!("no Vigie with traces at {place}: {reason}"),
+            Err(error) if is_forbidden(&error) => {
+                bail!("traces are for root and the group vigie: you may not use {place}")
+            }
+            Err(error) if is_given => return Err(error),
+            Err(_) => {}
         }
-        let own = Own::begin(self.config_file.as_deref(), filter)
-            .with_context(|| format!("there is no Vigie at {url} to ask (--url), and watching without one fails"))?;
-        eprintln!("vigie: no Vigie at {url}: watching without one");
+        let own = Own::begin(self.config_file.as_deref(), filter).with_context(|| {
+            format!("there is no Vigie at {place} to ask (--trace.socket), and watching without one fails")
+        })?;
+        eprintln!("vigie: no Vigie at {place}: watching without one");
         Ok(Source::Own(own))
     }
 
@@ -212,7 +213,7 @@ impl Trace {
         }
         eprintln!("{}", text::summary(shown, &not_shown));
         if !is_ending {
-            anyhow::bail!("Vigie has ended the trace");
+            bail!("Vigie has ended the trace");
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 use super::{buckets::Buckets, error::Place, text::quoted};
 
 /// Whose names, labels and buckets the request metrics have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Profile {
     /// Vigie's own.
     #[default]

@@ -13,6 +13,8 @@ pub struct Clients {
     pub dropped: Cell<u64>,
     /// Those that were closed because their client did not take what it had asked for.
     pub stalled: Cell<u64>,
+    /// Requests that found no place.
+    pub refused: Cell<u64>,
 }
 
 // === impl Clients ===
@@ -34,6 +36,12 @@ impl Clients {
                 Kind::Counter,
                 "Connections of clients that Vigie closed because there were too many, or because the client took nothing.",
                 vec![closed("too_many", &self.dropped), closed("stalled", &self.stalled)],
+            ),
+            family(
+                "vigie_web_requests_refused_total",
+                Kind::Counter,
+                "Requests of clients that Vigie answered with 503 because too many were under way.",
+                vec![counter(vec![], self.refused.get() as f64)],
             ),
         ]
     }

@@ -3,7 +3,7 @@
 use super::{model::Family, openmetrics, protobuf, text};
 
 /// A format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// The Prometheus text format.
     Text,

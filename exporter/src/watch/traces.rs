@@ -24,6 +24,7 @@ impl Watch {
     ///
     /// If the kernel cannot be told.
     pub fn begin_trace(&self, filter: Filter) -> Result<Option<mpsc::Receiver<String>>> {
+        let _tells = self.tells_of_panic();
         let (mut ledger, mut tracers) = (self.ledger()?, self.tracers.lock().map_err(|_| broken())?);
         tracers.begin(&mut ledger, filter)
     }
@@ -34,6 +35,7 @@ impl Watch {
     ///
     /// If the kernel cannot be told.
     pub fn end_trace(&self, id: u64) -> Result<bool> {
+        let _tells = self.tells_of_panic();
         let (mut ledger, mut tracers) = (self.ledger()?, self.tracers.lock().map_err(|_| broken())?);
         tracers.end(&mut ledger, id)
     }
@@ -46,6 +48,7 @@ pub fn broken() -> anyhow::Error {
 
 /// Hands out what is shown, as it comes. `ready` is [`crate::kernel::traces::Traces::ready`].
 pub async fn follow(ready: OwnedFd, watch: Rc<Watch>) {
+    let _tells = watch.tells_of_end();
     // SAFETY: the descriptor is owned, and so open until the AsyncFd drops it.
     let ready = match unsafe { AsyncFd::register_with_interest(ready, Interest::READABLE) } {
         Ok(ready) => ready,

@@ -7,18 +7,18 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io::{self, IoSlice},
-    os::fd::AsRawFd as _,
+    os::fd::AsRawFd,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     sync::Notify,
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 
 use crate::{descriptors, metrics::clients::Clients};
@@ -28,6 +28,11 @@ pub const MOST: usize = 512;
 /// How long a client may take nothing of what is sent to it.
 pub const STALL: Duration = Duration::from_secs(30);
 
+/// How long a client may take to send the head of a request, from its first byte on, or from the beginning of the connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may wait for another request: longer than most scrapers' intervals.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// How long clients may take for what they have asked for when Vigie ends.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -36,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Connection {
     /// When bytes were last sent or received.
     moved: Cell<Instant>,
+    /// Since when a head is waited for whose first bytes are here.
+    head: Cell<Option<Instant>>,
     /// Whether it is to stay when others would have to go: it waits for what may come late, by its client's wish.
     pub stays: Cell<bool>,
     /// Whether its client has not got all that was to be sent: the kernel has no room for it, or the client was gone before.
@@ -48,6 +55,8 @@ pub struct Connection {
 pub struct Connections {
     open: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next: Cell<u64>,
+    /// How many requests have come.
+    requests: Cell<u64>,
     is_stopping: Cell<bool>,
     stop: Notify,
     closed: Notify,
@@ -68,6 +77,28 @@ pub struct Place<'a> {
 // === impl Connection ===
 
 impl Connection {
+    /// A request has come.
+    pub fn has_asked(&self) {
+        self.head.set(None);
+    }
+
+    /// Until when its client has to send a request.
+    fn deadline(&self) -> Instant {
+        match self.head.get() {
+            _ if self.stays.get() => Instant::now() + IDLE_TIMEOUT,
+            Some(since) => since + HEAD_TIMEOUT,
+            None => self.moved.get() + IDLE_TIMEOUT,
+        }
+    }
+
+    /// Waits until its client has not sent a request for too long.
+    pub async fn has_waited(&self) {
+        while self.deadline() > Instant::now() {
+            // It may be less by then: a head has begun.
+            sleep_until(self.deadline().min(Instant::now() + HEAD_TIMEOUT)).await;
+        }
+    }
+
     /// Waits until it has to go.
     pub async fn has_to_close(&self) {
         self.close.notified().await;
@@ -77,6 +108,16 @@ impl Connection {
 // === impl Connections ===
 
 impl Connections {
+    /// A request has come.
+    pub fn has_come(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// How many clients and requests have come so far.
+    pub fn came(&self) -> u64 {
+        self.next.get() + self.requests.get()
+    }
+
     /// Closes the connections: at once those that wait for what may come late, and the others when they have got what they have asked
     /// for, or after [`PATIENCE`].
     pub async fn stop(&self) {
@@ -101,10 +142,30 @@ impl Connections {
         }
     }
 
+    /// Closes the connection whose client has taken nothing of its answer for longest, and for this time at the least. `false`: there is none.
+    pub fn close_stalled(&self, time: Duration) -> bool {
+        let mut open = self.open.borrow_mut();
+        let now = Instant::now();
+        let stalled = open.iter().filter(|(_, connection)| {
+            let still = now.saturating_duration_since(connection.moved.get());
+            connection.is_cut.get() && !connection.stays.get() && still >= time
+        });
+        let stillest = stalled.min_by_key(|(_, connection)| connection.moved.get());
+        let Some(connection) = stillest
+            .map(|(number, _)| *number)
+            .and_then(|number| open.remove(&number))
+        else {
+            return false;
+        };
+        connection.close.notify_one();
+        true
+    }
+
     /// One more connection. If there are [`MOST`], or as many as there are descriptors for, the one that has been still for longest goes.
     pub fn add<'a>(&'a self, clients: &'a Clients) -> Place<'a> {
         let connection = Rc::new(Connection {
             moved: Cell::new(Instant::now()),
+            head: Cell::new(Some(Instant::now())),
             stays: Cell::new(false),
             is_cut: Cell::new(false),
             close: Notify::new(),
@@ -152,16 +213,26 @@ pub trait Unsent {
 }
 
 impl Unsent for TcpStream {
-    /// `SIOCOUTQ` (tcp(7)): what the peer has not acknowledged. 0 if the kernel does not say.
     fn unsent(&self) -> usize {
-        let mut bytes: libc::c_int = 0;
-        // SAFETY: the kernel writes an `int` to the place that is given.
-        let result = unsafe { libc::ioctl(self.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-        if result == 0 {
-            usize::try_from(bytes).unwrap_or(0)
-        } else {
-            0
-        }
+        unsent(self)
+    }
+}
+
+impl Unsent for UnixStream {
+    fn unsent(&self) -> usize {
+        unsent(self)
+    }
+}
+
+/// `SIOCOUTQ` (tcp(7), unix(7)): what the peer has not acknowledged, or read. 0 if the kernel does not say.
+fn unsent(socket: &impl AsRawFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes an `int` to the place that is given.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 {
+        usize::try_from(bytes).unwrap_or(0)
+    } else {
+        0
     }
 }
 
@@ -230,7 +301,10 @@ impl<S: AsyncRead + Unsent + Unpin> AsyncRead for Watched<S> {
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         let has_come = buffer.filled().len() > before;
         if has_come {
-            self.connection.moved.set(Instant::now());
+            let now = Instant::now();
+            self.connection.moved.set(now);
+            let head = &self.connection.head;
+            head.set(head.get().or(Some(now)));
         } else if result.is_ready() && self.stream.unsent() != 0 {
             // It has closed, and left something behind.
             self.connection.is_cut.set(true);
@@ -298,11 +372,61 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_client_may_wait_long_and_not_send_slowly() {
+        let (connections, clients) = (Connections::default(), Clients::default());
+        let (ours, mut theirs) = duplex(10);
+        let place = connections.add(&clients);
+        let connection = &place.connection;
+        let mut stream = Watched::new(ours, Rc::clone(connection));
+        let waits = |time| timeout(time, connection.has_waited());
+        // It sends nothing at all.
+        assert!(waits(HEAD_TIMEOUT - Duration::from_secs(1)).await.is_err());
+        assert!(waits(Duration::from_secs(2)).await.is_ok());
+        // It has sent a request, and is idle.
+        connection.has_asked();
+        connection.moved.set(Instant::now());
+        assert!(waits(IDLE_TIMEOUT - Duration::from_secs(1)).await.is_err());
+        // It begins another one, byte by byte.
+        let begin = Instant::now();
+        for _ in 0..4 {
+            theirs.write_all(b"G").await.unwrap();
+            stream.read_u8().await.unwrap();
+            assert!(waits(Duration::from_secs(2)).await.is_err());
+        }
+        connection.has_waited().await;
+        assert!(begin.elapsed() >= HEAD_TIMEOUT && begin.elapsed() < HEAD_TIMEOUT + Duration::from_secs(1));
+        connection.stays.set(true);
+        assert!(waits(10 * IDLE_TIMEOUT).await.is_err());
+    }
+
+    /// Whoever takes nothing of an answer goes when others wait, the stillest first; whoever has all of it, or waits for a trace, does not.
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_client_gives_way() {
+        let (connections, clients) = (Connections::default(), Clients::default());
+        let places: Vec<Place<'_>> = (0..5).map(|_| connections.add(&clients)).collect();
+        for (number, place) in places.iter().enumerate() {
+            place.connection.is_cut.set(number != 0);
+            place.connection.stays.set(number == 1);
+            place.connection.moved.set(Instant::now());
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        let time = Duration::from_millis(250);
+        // The third has waited for 300 ms, the fourth for 200.
+        assert!(connections.close_stalled(time));
+        timeout(Duration::ZERO, places[2].connection.has_to_close())
+            .await
+            .unwrap();
+        assert!(!connections.close_stalled(time));
+        tokio::time::advance(time).await;
+        assert!(connections.close_stalled(time) && connections.close_stalled(time) && !connections.close_stalled(time));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_left() {
         let (connections, clients) = (Connections::default(), Clients::default());
         let (ours, _theirs) = duplex(10);
         let mut stream = Watched::new(ours, Rc::clone(&connections.add(&clients).connection));
-        let begin = tokio::time::Instant::now();
+        let begin = Instant::now();
         let result = stream.write_all(&[0; 100]).await;
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(begin.elapsed(), STALL);
@@ -316,7 +440,7 @@ mod tests {
         let (ours, _) = listener.accept().await.unwrap();
         let (connections, clients) = (Connections::default(), Clients::default());
         let mut stream = Watched::new(ours, Rc::clone(&connections.add(&clients).connection));
-        let begin = tokio::time::Instant::now();
+        let begin = Instant::now();
         let write = async {
             let result = stream.write_all(&vec![0; 50_000_000]).await;
             (result.unwrap_err().kind(), begin.elapsed())

@@ -3,25 +3,33 @@
 use std::{io::Write as _, net::IpAddr, rc::Rc, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode, Version,
     body::Bytes,
     header::{
         ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE, HeaderValue, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+        CONTENT_TYPE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, USER_AGENT, VARY,
+        X_CONTENT_TYPE_OPTIONS,
     },
+    http::uri::Authority,
 };
 use log::error;
 
-use super::page::Page;
+use super::{
+    connections::Connections,
+    moment::{Moments, Rendered},
+    page::Page,
+    requests::Requests,
+    trace::{self, Answer},
+};
 use crate::{
     config::Profile,
     metrics::{
         format::Format,
         scrapers::{self, Scraper},
     },
-    watch::{Metrics, Wanted, Watch},
+    watch::{Wanted, Watch},
 };
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -41,6 +49,15 @@ pub struct Scrape {
     pub patience: Option<Duration>,
 }
 
+/// Where a client has come in.
+#[derive(Clone, Copy, Debug)]
+pub enum Door {
+    /// Over TCP, from this address.
+    Network(IpAddr),
+    /// By the unix socket of traces, where there is nothing else.
+    TraceSocket,
+}
+
 /// What the pages are made from.
 pub struct Site {
     /// The path of the metrics.
@@ -49,6 +66,9 @@ pub struct Site {
     pub page: Page,
     /// Who makes the metrics.
     pub watch: Rc<Watch>,
+    /// How many requests are answered at once.
+    requests: Requests,
+    moments: Moments,
 }
 
 fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -61,8 +81,38 @@ fn respond(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Res
 // === impl Site ===
 
 impl Site {
-    /// Answers a request of a client at this address.
-    pub fn answer<B>(&self, request: &Request<B>, client: IpAddr) -> Response<Full<Bytes>> {
+    /// The site of this Vigie, which answers so many requests at once; 0: no limit.
+    pub fn new(telemetry_path: String, watch: Rc<Watch>, max_requests: usize) -> Self {
+        Self {
+            page: Page::new(&telemetry_path),
+            telemetry_path,
+            watch,
+            requests: Requests::new(max_requests),
+            moments: Moments::default(),
+        }
+    }
+
+    /// Answers a request of a client that has come in by this door.
+    pub async fn answer<B>(&self, request: &Request<B>, door: Door, connections: &Connections) -> Answer {
+        match door {
+            Door::TraceSocket => trace::answer(self, request),
+            Door::Network(client) => self.page_for(request, client, connections).await.map(Either::Left),
+        }
+    }
+
+    async fn page_for<B>(
+        &self,
+        request: &Request<B>,
+        client: IpAddr,
+        connections: &Connections,
+    ) -> Response<Full<Bytes>> {
+        if is_foreign(request) {
+            return respond(
+                StatusCode::FORBIDDEN,
+                PLAIN,
+                "this is not for the scripts of other sites (Origin)\n",
+            );
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = respond(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -75,12 +125,29 @@ impl Site {
             return response;
         }
         match request.uri().path() {
-            path if path == self.telemetry_path => self.metrics(request, client),
-            "/" => self.page(request),
-            "/-/healthy" if self.watch.is_broken() => respond(
-                StatusCode::INTERNAL_SERVER_ERROR,
+            path if path == self.telemetry_path || path == "/" => {
+                let mut response = match path {
+                    "/" => self.page(request),
+                    _ => self.metrics(request, client, connections).await,
+                };
+                let Some(place) = self.requests.begin(connections, self.watch.clients()).await else {
+                    if let Some(scrape) = response.extensions_mut().remove::<Scrape>() {
+                        self.lost(&scrape);
+                    }
+                    let text = "too many requests are under way (--web.max-requests)\n";
+                    let mut response = respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text);
+                    response
+                        .headers_mut()
+                        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                    return response;
+                };
+                let (parts, body) = response.into_parts();
+                Response::from_parts(parts, Full::new(place.keep_for(body)))
+            }
+            trace::PATH => respond(
+                StatusCode::FORBIDDEN,
                 PLAIN,
-                "a scrape has failed halfway: restart Vigie\n",
+                "traces show paths: they are on a unix socket, for root and the group vigie (vigie trace)\n",
             ),
             "/-/healthy" => respond(StatusCode::OK, PLAIN, "Vigie is healthy.\n"),
             "/-/ready" => respond(StatusCode::OK, PLAIN, "Vigie is ready.\n"),
@@ -88,10 +155,10 @@ impl Site {
         }
     }
 
-    fn metrics<B>(&self, request: &Request<B>, client: IpAddr) -> Response<Full<Bytes>> {
+    async fn metrics<B>(&self, request: &Request<B>, client: IpAddr, connections: &Connections) -> Response<Bytes> {
         let profile = match wanted_profile(request.uri().query(), self.watch.profile()) {
             Ok(profile) => profile,
-            Err(problem) => return respond(StatusCode::BAD_REQUEST, PLAIN, format!("{problem}\n")),
+            Err(problem) => return plain(StatusCode::BAD_REQUEST, format!("{problem}\n")),
         };
         let accepted = request.headers().get_all(ACCEPT).iter();
         let format = Format::accepted(accepted.filter_map(|value| value.to_str().ok()));
@@ -102,18 +169,25 @@ impl Site {
             scraper: scraper(request, client),
         };
         let scraper = wanted.scraper.clone();
-        let Metrics { body, taken } = match self.watch.metrics(wanted) {
-            Ok(metrics) => metrics,
+        let collect = |wanted| self.watch.metrics(wanted);
+        let rendered = match self.moments.rendered(wanted, || connections.came(), collect).await {
+            Ok(rendered) => rendered,
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
-                return respond(
+                return plain(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    PLAIN,
                     format!("cannot collect: {failure:#}\n"),
                 );
             }
         };
-        let mut response = zipped_if_accepted(request, HeaderValue::from_static(format.content_type()), body.into());
+        let Rendered { body, taken, .. } = &*rendered;
+        let taken = *taken;
+        let zipped = accepts_gzip(request).then(|| rendered.zipped(gzip)).flatten();
+        let kind = HeaderValue::from_static(format.content_type());
+        let mut response = with_coding(kind, body, zipped);
+        response
+            .headers_mut()
+            .insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         if let Some(scraper) = scraper {
             response.extensions_mut().insert(Scrape {
                 scraper,
@@ -129,9 +203,14 @@ impl Site {
         self.watch.lost(&scrape.scraper, scrape.taken);
     }
 
-    fn page<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let mut response = zipped_if_accepted(request, HTML, self.page.html.clone());
+    fn page<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        let html = &self.page.html;
+        let zipped = accepts_gzip(request)
+            .then(|| gzip(html).ok().map(Bytes::from))
+            .flatten();
+        let mut response = with_coding(HTML, html, zipped);
         let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         headers.insert(CONTENT_SECURITY_POLICY, self.page.policy.clone());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -207,17 +286,41 @@ fn wanted_profile(query: Option<&str>, configured: Profile) -> Result<Profile, S
     }
 }
 
-fn zipped_if_accepted<B>(request: &Request<B>, kind: HeaderValue, body: Bytes) -> Response<Full<Bytes>> {
-    if accepts_gzip(request)
-        && let Ok(zipped) = gzip(&body)
-    {
-        let mut response = respond(StatusCode::OK, kind, zipped);
-        response
-            .headers_mut()
-            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        return response;
+fn plain(status: StatusCode, text: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PLAIN);
+    response
+}
+
+/// A body, or what it is as gzip.
+fn with_coding(kind: HeaderValue, body: &Bytes, zipped: Option<Bytes>) -> Response<Bytes> {
+    let is_zipped = zipped.is_some();
+    let mut response = Response::new(zipped.unwrap_or_else(|| body.clone()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, kind);
+    if is_zipped {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    respond(StatusCode::OK, kind, body)
+    response
+}
+
+/// Whether a script of another site asks: a browser says so (RFC 6454, 7). Its own pages ask without, or with the name that they were asked
+/// for themselves.
+fn is_foreign<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let own = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let origin = origin.and_then(|(_, authority)| authority.parse::<Authority>().ok());
+    match (origin, own) {
+        (Some(origin), Some(own)) => origin != own,
+        _ => true,
+    }
 }
 
 /// Whether a client takes gzip (RFC 9110, 12.5.3): named, and not with weight 0.
@@ -305,6 +408,28 @@ mod tests {
             let request = Request::builder().version(version).header(scrapers::HEADER, seconds);
             let request = request.header(CONNECTION, connection).body(()).unwrap();
             assert_eq!(patience(&request), expected, "{seconds} {connection} {version:?}");
+        }
+    }
+
+    #[test]
+    fn scripts_of_other_sites_are_known() {
+        for (origin, host, expected) in [
+            (None, Some("shop:10190"), false),
+            (Some("http://shop:10190"), Some("shop:10190"), false),
+            (Some("http://SHOP:10190"), Some("shop:10190"), false),
+            (Some("http://evil.example"), Some("shop:10190"), true),
+            (Some("http://shop:80"), Some("shop:10190"), true),
+            (Some("null"), Some("shop:10190"), true),
+            (Some(""), Some("shop:10190"), true),
+            (Some("http://shop:10190"), None, true),
+        ] {
+            let mut request = Request::new(());
+            for (name, value) in [(ORIGIN, origin), (HOST, host)] {
+                if let Some(value) = value {
+                    request.headers_mut().insert(name, HeaderValue::from_static(value));
+                }
+            }
+            assert_eq!(is_foreign(&request), expected, "{origin:?} {host:?}");
         }
     }
 

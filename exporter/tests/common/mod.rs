@@ -6,6 +6,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     ops::{Deref, DerefMut},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -75,6 +76,15 @@ pub fn python() -> PathBuf {
 /// The demo store's directory.
 pub fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")
+}
+
+/// Asks a Vigie for traces: `target` is the path with its query.
+pub fn ask_for_traces(vigie: &Vigie, target: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(vigie.trace_socket()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
 }
 
 /// The counts of a port once they are as expected, or after two seconds, whatever they are then: a server's last system
@@ -213,7 +223,7 @@ pub fn slow_to_read(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads up to the empty line that ends a head. `None`: the peer has closed before it sent anything.
-pub fn read_head(stream: &mut TcpStream) -> Option<String> {
+pub fn read_head(stream: &mut impl Read) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,17 +1,21 @@
 //! A trace of a running `vigie serve`.
 
-use std::time::Duration;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode, Uri,
+    Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1,
     header::{CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     observe::{filter::Filter, tracers::Line},
@@ -25,7 +29,7 @@ const REASON: usize = 1000;
 /// How long a line can be, in bytes.
 const LINE: usize = 65_536;
 
-/// What answers at a URL.
+/// What answers at a socket.
 pub enum Found {
     /// A Vigie, which has begun a trace.
     Vigie(Box<Remote>),
@@ -38,7 +42,7 @@ pub enum Found {
 /// A trace of another process.
 #[derive(Debug)]
 pub struct Remote {
-    base: Uri,
+    socket: PathBuf,
     body: Incoming,
     /// What was received and is no whole line yet.
     rest: Vec<u8>,
@@ -48,34 +52,34 @@ pub struct Remote {
 }
 
 /// Sends a request on a connection of its own.
-async fn send(method: Method, base: &Uri, query: &str) -> Result<Response<Incoming>> {
-    ensure!(
-        base.scheme_str().is_none_or(|scheme| scheme == "http"),
-        "{base}: only http:// is spoken"
-    );
-    let host = base.host().with_context(|| format!("{base} names no host"))?;
-    let port = base.port_u16().unwrap_or(80);
-    let name = host.trim_start_matches('[').trim_end_matches(']');
+async fn send(method: Method, socket: &Path, query: &str) -> Result<Response<Incoming>> {
     let ask = async {
-        let stream = TcpStream::connect((name, port)).await?;
+        let stream = UnixStream::connect(socket).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Its errors are those of the answer.
         tokio::task::spawn_local(async move {
             let _ = connection.await;
         });
-        let target = trace::url(base, query)?;
-        let target = target.path_and_query().map_or("/", |target| target.as_str());
         let request = Request::builder()
             .method(method)
-            .uri(target)
-            .header(HOST, format!("{host}:{port}"))
+            .uri(format!("{}?{query}", trace::PATH))
+            .header(HOST, "localhost")
             .body(Empty::<Bytes>::new())?;
         Ok::<_, anyhow::Error>(sender.send_request(request).await?)
     };
+    let place = socket.display();
     match timeout(TIMEOUT, ask).await {
-        Ok(result) => result.with_context(|| format!("cannot ask {base}")),
-        Err(_) => Err(anyhow!("cannot ask {base}: no answer within {} s", TIMEOUT.as_secs())),
+        Ok(result) => result.with_context(|| format!("cannot ask {place}")),
+        Err(_) => Err(anyhow!("cannot ask {place}: no answer within {} s", TIMEOUT.as_secs())),
     }
+}
+
+/// Whether an error says that somebody is there, who does not let this user in.
+pub fn is_forbidden(error: &anyhow::Error) -> bool {
+    let errors = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    errors
+        .into_iter()
+        .any(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 // === impl Remote ===
@@ -86,8 +90,8 @@ impl Remote {
     /// # Errors
     ///
     /// If nobody answers.
-    pub async fn begin(base: &Uri, filter: &Filter) -> Result<Found> {
-        let response = send(Method::GET, base, &filter.query()).await?;
+    pub async fn begin(socket: &Path, filter: &Filter) -> Result<Found> {
+        let response = send(Method::GET, socket, &filter.query()).await?;
         let status = response.status();
         let is_lines = response
             .headers()
@@ -95,7 +99,7 @@ impl Remote {
             .is_some_and(|kind| kind == trace::LINES);
         if status == StatusCode::OK && is_lines {
             return Ok(Found::Vigie(Box::new(Self {
-                base: base.clone(),
+                socket: socket.to_owned(),
                 body: response.into_body(),
                 rest: Vec::new(),
                 seen: 0,
@@ -132,7 +136,7 @@ impl Remote {
             let Some(frame) = self.body.frame().await else {
                 return Ok(None);
             };
-            let frame = frame.with_context(|| format!("the connection to {} is broken", self.base))?;
+            let frame = frame.with_context(|| format!("the connection to {} is broken", self.socket.display()))?;
             if let Ok(data) = frame.into_data() {
                 self.rest.extend_from_slice(&data);
             }
@@ -145,7 +149,7 @@ impl Remote {
     ///
     /// If nobody answers.
     pub async fn end(&self) -> Result<()> {
-        send(Method::DELETE, &self.base, &format!("id={}", self.id))
+        send(Method::DELETE, &self.socket, &format!("id={}", self.id))
             .await
             .map(drop)
     }
