@@ -10,6 +10,7 @@ pub mod listeners;
 pub mod naming;
 pub mod process;
 pub mod routes;
+mod secret;
 pub mod services;
 pub mod template;
 pub mod traced;

@@ -51,6 +51,29 @@ fn request_all(address: SocketAddr, paths: impl IntoIterator<Item = String>) {
     }
 }
 
+/// Each link has another secret: none of them is a label, and all are one route.
+#[test]
+fn secrets_are_no_labels() {
+    const LINKS: usize = 1500;
+    let address = server(answer_all);
+    let vigie = vigie_alone(&[]);
+    let links = (0..LINKS).map(|i| format!("/reset/token/s3cr3t-{i}x7"));
+    request_all(address, links);
+    request_all(
+        address,
+        ["/reset/token/request".to_owned(), "/apis/v2beta1/pods".to_owned()],
+    );
+    let expected = counts(&[
+        ("/apis/v2beta1/pods", "GET", 200, 1),
+        ("/reset/token/request", "GET", 200, 1),
+        ("/reset/token/{id}", "GET", 200, LINKS as u64),
+    ]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    let text = vigie.get("/metrics").unwrap().text();
+    assert!(!text.contains("s3cr3t"));
+    assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
 /// A Vigie with this config.
 fn vigie_with(config: &str) -> (TempDir, Watch) {
     let directory = TempDir::new().unwrap();

@@ -2,24 +2,28 @@
 
 use vigie_ebpf::{path::ID, segment::Segment};
 
-/// The template of a path that no template of the config matches: segments that are identifiers become `{id}`, the rest
+use super::secret;
+
+/// The template of a path that no template of the config matches: segments that are identifiers, or may be secrets, become `{id}`, the rest
 /// stays. `truncated` says that only the beginning of the path is known.
 ///
 /// An absolute-form target (RFC 9112, 3.2.2) is reduced to its path. Bytes that are not UTF-8, and control characters,
 /// are written as `%XX`, as they would be in a URL.
 pub fn automatic(target: &[u8], truncated: bool) -> String {
     let mut handler = String::with_capacity(target.len());
+    let mut before = &[][..];
     for (i, segment) in path(target).split(|byte| *byte == b'/').enumerate() {
         if i > 0 {
             handler.push('/');
         }
         let mut counts = Segment::default();
         segment.iter().for_each(|byte| counts.push(*byte));
-        if counts.is_id() {
+        if counts.is_id() || secret::may_be(segment, before) {
             handler.push_str(ID);
         } else {
             push_printable(&mut handler, segment);
         }
+        before = segment;
     }
     if truncated {
         handler.push('…');
