@@ -239,6 +239,9 @@ fn fill(request: &mut Request, method: u8, start: u64) {
     request.start = start;
     request.process = process;
     request.service = service::handler(entry_of(process));
+    // Its place may have been that of another request.
+    request.flight = SERVICE_UNKNOWN;
+    request.is_summed = false;
     request.route = ROUTE_UNKNOWN;
     request.method = method;
     request.has_path = false;
@@ -378,7 +381,10 @@ fn read_on(sock: *const c_void, connection: &mut Connection, count: u64, first: 
     }
     trace::keep_held(sock, connection);
     if connection.stage == stage::OPAQUE {
-        forget_pieces(sock);
+        // Requests that were read while the protocol was changed are in flight until the connection ends.
+        if connection.put == connection.taken {
+            forget_pieces(sock);
+        }
     } else if at < count {
         lost(Lost::Unmatched);
         lose_step(connection);
@@ -627,8 +633,6 @@ fn take_odd(request: &mut Request, pieces: *const Pieces, port: u16, is_sure: bo
     }
     request.shape = 0;
     request.route = ROUTE_OTHER;
-    request.flight = SERVICE_UNKNOWN;
-    request.is_summed = false;
     if is_sure {
         begin(request, port);
     }

@@ -168,7 +168,7 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
             connection.phases.unattributed - connection.unsure,
         );
     }
-    land(&connection.request, 0);
+    land(&connection.request);
     let request = &connection.request;
     let finished = Finished {
         phases: connection.phases,

@@ -15,7 +15,7 @@ use vigie_ebpf::{
 };
 
 use crate::{
-    flight::land,
+    flight::{land, vigie_land_waiting},
     kernel::{busy, connection, entry_of, forget_pieces, is_new, pieces},
     maps::{PARSED, count_not_http, exchanged, lose, lost},
     parsers::{BODY_ENDED, BODY_GOES_ON, read_head, vigie_follow_chunks, vigie_scan_response},
@@ -74,7 +74,8 @@ pub fn sent<const AGAIN: bool>(sock: *const c_void, count: i32) {
         connection.sending = busy(sock).wrapping_sub(connection.busy);
     }
     let at = match connection.stage {
-        stage::OPEN => usual_head(connection, count),
+        // What comes of the requests that wait is dealt with step by step.
+        stage::OPEN if connection.put == connection.taken => usual_head(connection, count),
         stage::LENGTH => body(connection, 0, count),
         stage::CHUNKED => {
             forget_place(true);
@@ -129,15 +130,15 @@ fn usual_head(connection: &mut Connection, count: u64) -> u64 {
     let length = message.copy(0, if count < WINDOW as u64 { count } else { WINDOW as u64 });
     let end = vigie_scan_response(length);
     match PARSED.get(0) {
-        Some(parsed) if end != 0 => take_head(connection, &parsed.head, 0, end, count),
+        Some(parsed) if end != 0 => take_head(connection, None, &parsed.head, 0, end, count),
         _ => 0,
     }
 }
 
 /// Takes what a head says whose last part goes from byte `at` to `end`, and the body that follows it. Says up to which byte
-/// that is.
+/// that is. `pieces` are needed where requests wait.
 #[inline(always)]
-fn take_head(connection: &mut Connection, head: &Head, at: u64, end: u64, count: u64) -> u64 {
+fn take_head(connection: &mut Connection, pieces: Option<&Pieces>, head: &Head, at: u64, end: u64, count: u64) -> u64 {
     let status = head.status as u16;
     connection.response_bytes += end - at;
     // 1xx is not the answer (RFC 9110, 15.2), but for 101.
@@ -153,11 +154,10 @@ fn take_head(connection: &mut Connection, head: &Head, at: u64, end: u64, count:
     if status == 101 || (method == CONNECT && status < 300) {
         finish(connection, connection.last_send, status);
         connection.stage = stage::OPAQUE;
-        // What was read behind the request is another protocol's, whatever it looks like.
-        let others = connection.put.wrapping_sub(connection.taken) as u64;
-        if others != 0 {
-            land(&connection.request, others - 1);
-            connection.taken = connection.put;
+        // What was read behind the request is another protocol's, whatever it looks like. What is read at this moment ends with the
+        // connection.
+        if let Some(pieces) = pieces {
+            vigie_land_waiting(connection, pieces);
         }
         return count;
     }
@@ -193,22 +193,21 @@ fn end_unseen(connection: &mut Connection, stage: u8) {
 
 /// What is sent cannot be followed any more.
 #[inline(always)]
-fn lose_end(connection: &mut Connection, reason: Lost) {
+fn lose_end(connection: &mut Connection, pieces: Option<&Pieces>, reason: Lost) {
     match connection.stage {
         stage::IDLE | stage::OPAQUE => {}
         // Without its status it is no response to count.
-        stage::OPEN | stage::HEAD if connection.status < 200 => lose_response(connection, reason),
+        stage::OPEN | stage::HEAD if connection.status < 200 => lose_response(connection, pieces, reason),
         _ => end_unseen(connection, stage::UNKNOWN),
     }
 }
 
 /// A response cannot be told: neither its request nor those that wait behind it are counted.
 #[inline(always)]
-fn lose_response(connection: &mut Connection, reason: Lost) {
-    let others = connection.put.wrapping_sub(connection.taken) as u64;
+fn lose_response(connection: &mut Connection, pieces: Option<&Pieces>, reason: Lost) {
+    land(&connection.request);
+    let others = pieces.map_or(0, |pieces| vigie_land_waiting(connection, pieces));
     lose(reason, 1 + others);
-    land(&connection.request, others);
-    connection.taken = connection.put;
     connection.passed = connection.dropped;
     connection.stage = stage::IDLE;
 }
@@ -293,7 +292,7 @@ fn begins_response(count: u64) -> bool {
 #[inline(never)]
 fn send_on(sock: *const c_void, connection: &mut Connection, at: u64, count: u64) {
     let Some(pieces) = pieces(sock) else {
-        lose_end(connection, Lost::NoSocketState);
+        lose_end(connection, None, Lost::NoSocketState);
         return;
     };
     forget_place(true);
@@ -307,7 +306,7 @@ fn send_on(sock: *const c_void, connection: &mut Connection, at: u64, count: u64
         step += 1;
     }
     if at < count {
-        lose_end(connection, Lost::Unmatched);
+        lose_end(connection, Some(pieces), Lost::Unmatched);
     }
 }
 
@@ -334,12 +333,12 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
         _ => return count,
     }
     let Some(mut message) = Message::sent() else {
-        lose_response(connection, Lost::Unreadable);
+        lose_response(connection, Some(pieces), Lost::Unreadable);
         return count;
     };
     let length = message.copy(at, count - at);
     if length == 0 {
-        lose_response(connection, Lost::Fault);
+        lose_response(connection, Some(pieces), Lost::Fault);
         return count;
     }
     if connection.stage == stage::OPEN {
@@ -347,7 +346,7 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
         if end != 0
             && let Some(parsed) = PARSED.get(0)
         {
-            return take_head(connection, &parsed.head, at, at + end, count);
+            return take_head(connection, Some(pieces), &parsed.head, at, at + end, count);
         }
         pieces.response.start();
         connection.stage = stage::HEAD;
@@ -360,9 +359,9 @@ extern "C" fn vigie_send_on(connection: *mut Connection, pieces: *mut Pieces, at
             connection.status = pieces.response.head().status as u16;
             at + taken
         }
-        Step::Done => take_head(connection, pieces.response.head(), at, at + taken, count),
+        Step::Done => take_head(connection, Some(pieces), pieces.response.head(), at, at + taken, count),
         Step::Bad => {
-            lose_response(connection, Lost::Unmatched);
+            lose_response(connection, Some(pieces), Lost::Unmatched);
             connection.stage = stage::OPAQUE;
             count
         }
@@ -432,7 +431,7 @@ fn end(sock: *const c_void, connection: &mut Connection) {
     let is_unfinished = connection.reading == reading::FIELDS && !connection.is_dropped;
     match connection.stage {
         stage::OPEN if is_unfinished && connection.put == connection.taken => {
-            land(&connection.request, 0);
+            land(&connection.request);
             lost(Lost::Unfinished);
         }
         stage::OPEN | stage::HEAD => finish(connection, now, STATUS_ABORTED),
@@ -460,18 +459,20 @@ fn end(sock: *const c_void, connection: &mut Connection) {
     if connection.put != connection.taken
         && let Some(pieces) = pieces(sock)
     {
+        if !is_open {
+            // They were read while the response was sent that has changed the protocol.
+            vigie_land_waiting(connection, pieces);
+            return;
+        }
         if is_unfinished {
             lost(Lost::Unfinished);
             connection.put = connection.put.wrapping_sub(1);
             // SAFETY: the mask keeps the place in the ring.
-            land(
-                unsafe {
-                    &*(&raw const pieces.waiting)
-                        .cast::<Request>()
-                        .add(connection.put as usize & (WAITING - 1))
-                },
-                0,
-            );
+            land(unsafe {
+                &*(&raw const pieces.waiting)
+                    .cast::<Request>()
+                    .add(connection.put as usize & (WAITING - 1))
+            });
         }
         let mut i = 0;
         while i < WAITING && vigie_abort_next(connection, pieces, now) != 0 {

@@ -357,11 +357,11 @@ pub fn begin(process: u32, moment: &mut Moment) -> bool {
     true
 }
 
-/// Requests that were counted are not handled any more.
+/// A request that was counted is not handled any more.
 #[inline(always)]
-pub fn end(process: u32, number: u64) {
+pub fn end(process: u32) {
     if let Some(sums) = sums_of(process) {
         // SAFETY: the map's element.
-        unsafe { add(&raw mut (*sums).ended, number) };
+        unsafe { add(&raw mut (*sums).ended, 1) };
     }
 }

@@ -13,9 +13,10 @@ use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     os::{
-        fd::AsRawFd as _,
+        fd::{AsRawFd as _, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +25,7 @@ use common::{
     OK, answer_all, connect, counts, listener_on_six, lost, read_head, read_request, server, settled, settled_scrape,
     vigie, vigie_alone,
 };
+use testkit::{Scrape, TempDir};
 
 /// Sends pieces with pauses, so that each is read by a call of its own.
 fn send_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
@@ -291,6 +293,53 @@ fn splice_away(stream: &TcpStream, count: usize) {
     }
 }
 
+/// A process that nobody knows reads a request, and others behind it once it has a name. Whatever they come to, none of them stays in flight.
+#[test]
+fn pipelined_requests_of_a_process_that_is_named_meanwhile() {
+    const CODE: &[u8] = b"import os, socket, sys, time\n\
+        s = socket.socket(fileno=0)\n\
+        assert s.recv(65536)\n\
+        while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n\
+        assert s.recv(65536)\n\
+        s.sendall(sys.argv[2].encode())\n\
+        while s.recv(65536): pass\n";
+    let vigie = vigie_alone(&[]);
+    for (name, answer) in [
+        // The protocol becomes another.
+        ("upgrades", "HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+        // What is sent cannot be followed.
+        ("stammers", "HTTP/1.1 what?\r\n\r\n"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let script = dir.write(&format!("{name}.py"), CODE).unwrap();
+        let is_named = dir.path().join("named");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = connect(listener.local_addr().unwrap());
+        let (stream, _) = listener.accept().unwrap();
+        let mut server = Command::new("python3")
+            .args(["-S", "-E"])
+            .args([script.as_os_str(), is_named.as_os_str(), answer.as_ref()])
+            .stdin(OwnedFd::from(stream))
+            .spawn()
+            .unwrap();
+        send_pieces(&mut client, &[b"GET /first HTTP/1.1\r\n\r\n"]);
+        let service = format!("python/{name}.py");
+        let labels = [("service", &*service)];
+        let is_known = |scrape: &Scrape| scrape.sum("service_processes", &labels) == 1.0;
+        assert!(is_known(&settled_scrape(&vigie, is_known)));
+        fs::write(&is_named, "").unwrap();
+        send_pieces(&mut client, &[&b"GET /behind HTTP/1.1\r\n\r\n".repeat(3)]);
+        read_head(&mut client).unwrap();
+        let in_flight = |scrape: &Scrape| scrape.sum("http_requests_in_flight", &labels);
+        let scrape = settled_scrape(&vigie, |scrape| in_flight(scrape) == 0.0);
+        assert_eq!(in_flight(&scrape), 0.0, "{name}");
+        drop(client);
+        assert!(server.wait().unwrap().success());
+        let scrape = settled_scrape(&vigie, |scrape| in_flight(scrape) == 0.0);
+        assert_eq!(in_flight(&scrape), 0.0, "{name}");
+    }
+}
+
 #[test]
 fn a_body_that_ends_with_the_connection() {
     let address = server(|mut stream| {
@@ -340,7 +389,7 @@ fn a_request_behind_the_last_response() {
     let expected = counts(&[("/last", "GET", 200, 1)]);
     assert_eq!(settled(&vigie, address.port(), &expected), expected);
     let port = address.port().to_string();
-    let aborted = |scrape: &testkit::Scrape| scrape.sum("http_requests_aborted_total", &[("port", &port)]);
+    let aborted = |scrape: &Scrape| scrape.sum("http_requests_aborted_total", &[("port", &port)]);
     assert_eq!(aborted(&settled_scrape(&vigie, |scrape| aborted(scrape) == 1.0)), 1.0);
 }
 
@@ -404,7 +453,7 @@ fn a_request_that_is_not_answered_is_aborted() {
         }
     }
     let port = address.port().to_string();
-    let aborted = |scrape: &testkit::Scrape| {
+    let aborted = |scrape: &Scrape| {
         ["/impatient", "/dropped", "none"]
             .map(|handler| scrape.sum("http_requests_aborted_total", &[("port", &port), ("handler", handler)]))
     };
@@ -541,11 +590,10 @@ fn unix_sockets_are_seen() {
         }
     }
     let truth = start.elapsed().as_secs_f64();
-    let of = |scrape: &testkit::Scrape, name: &str, handler: &str| {
+    let of = |scrape: &Scrape, name: &str, handler: &str| {
         scrape.sum(name, &[("port", "unix"), ("handler", handler), ("status", "200")])
     };
-    let counts =
-        |scrape: &testkit::Scrape| ["/unix-one", "/unix-two"].map(|handler| of(scrape, "http_requests_total", handler));
+    let counts = |scrape: &Scrape| ["/unix-one", "/unix-two"].map(|handler| of(scrape, "http_requests_total", handler));
     let scrape = settled_scrape(&vigie, |scrape| counts(scrape) == [10.0, 10.0]);
     assert_eq!(counts(&scrape), [10.0, 10.0]);
     let sum = of(&scrape, "http_request_duration_seconds_sum", "/unix-two");
