@@ -16,7 +16,7 @@
 //! - [`native`]: the buckets of native histograms.
 //! - [`exemplar`]: requests whose traces can be looked up.
 //! - [`traced`]: single requests, for whoever asks to see them.
-//! - [`arrivals`]: when the byte at a given place in a TCP stream became readable.
+//! - [`arrivals`]: when the byte at a given place in a TCP stream became readable; [`overlap`]: reads of one stream at the same time.
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
@@ -30,6 +30,7 @@ pub mod exemplar;
 pub mod head;
 pub mod method;
 pub mod native;
+pub mod overlap;
 pub mod path;
 pub mod phases;
 pub mod preface;

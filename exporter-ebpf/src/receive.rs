@@ -10,6 +10,7 @@ use vigie_ebpf::{
     bytes::{BUFFER, BYTEWISE, PIECE, WINDOW, byte, word_at},
     chunked::Chunks,
     head::{Framing, UNCLEAR},
+    overlap,
     preface::looks,
     request::PATH,
     service,
@@ -72,9 +73,20 @@ pub fn received<const AGAIN: bool>(sock: *const c_void, count: i32, flags: i32) 
 #[inline(always)]
 fn follow(sock: *const c_void, connection: &mut Connection, count: i32) {
     let first = first_read(sock, connection, count as u32);
-    let missed = first.wrapping_sub(connection.position);
-    if missed != 0 && connection.has_position {
-        leap(connection, missed as u64);
+    if first != connection.position && connection.has_position {
+        let (missed, again) = overlap::between(connection.position, first, count as u32);
+        if missed != 0 {
+            leap(connection, missed as u64);
+        }
+        if again != 0 {
+            // Which of these bytes are which, nobody can tell.
+            if connection.put == connection.taken {
+                connection.request.bytes += again as u64;
+            }
+            connection.position = connection.position.wrapping_add(missed);
+            connection.arrivals.forget(connection.position);
+            return;
+        }
     }
     connection.position = first.wrapping_add(count as u32);
     connection.has_position = true;

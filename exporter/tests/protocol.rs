@@ -293,6 +293,54 @@ fn splice_away(stream: &TcpStream, count: usize) {
     }
 }
 
+/// Two threads may read one socket at the same time, and then a read seems to bring what was passed already. Nobody sends urgent data with
+/// HTTP, but it is like that each time: `MSG_OOB` returns a byte of the stream, and does not move on in it. Here it is a byte of the body.
+#[test]
+fn a_read_that_brings_nothing_new() {
+    const BODY: &[u8] = b"GET /body HTTP/1.1\r\n\r\n";
+    let address = server(|stream| {
+        let receive = |buffer: &mut [u8], flags| {
+            // SAFETY: the buffer is writable, and as long as is said.
+            let count = unsafe { libc::recv(stream.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+            usize::try_from(count).unwrap_or(0)
+        };
+        let mut buffer = [0; 4096];
+        while receive(&mut buffer, 0) != 0 {
+            if buffer.starts_with(b"POST") {
+                while receive(&mut [0], libc::MSG_OOB) == 0 {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                let mut got = 0;
+                while got < BODY.len() {
+                    got += receive(&mut buffer, 0);
+                }
+            }
+            (&stream).write_all(OK).unwrap();
+        }
+    });
+    let vigie = vigie_alone(&[]);
+    let mut stream = connect(address);
+    let head = format!("POST /urgent HTTP/1.1\r\nContent-Length: {}\r\n\r\n", 1 + BODY.len());
+    for _ in 0..3 {
+        send_pieces(&mut stream, &[head.as_bytes()]);
+        // SAFETY: the buffer is one byte long.
+        let sent = unsafe { libc::send(stream.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+        assert_eq!(sent, 1);
+        for message in [BODY, b"GET /next HTTP/1.1\r\n\r\n"] {
+            send_pieces(&mut stream, &[message]);
+            read_head(&mut stream).unwrap();
+            stream.read_exact(&mut [0; 2]).unwrap();
+        }
+    }
+    let expected = counts(&[("/urgent", "POST", 200, 3), ("/next", "GET", 200, 3)]);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    let scrape = vigie.scrape().unwrap();
+    assert_eq!(lost(&scrape), 0.0);
+    let port = address.port().to_string();
+    let bytes = scrape.sum("http_request_size_bytes_sum", &[("port", &port), ("method", "POST")]);
+    assert_eq!(bytes, (3 * (head.len() + 1 + BODY.len())) as f64);
+}
+
 /// A process that nobody knows reads a request, and others behind it once it has a name. Whatever they come to, none of them stays in flight.
 #[test]
 fn pipelined_requests_of_a_process_that_is_named_meanwhile() {
