@@ -204,11 +204,15 @@ fn file(connection: &mut Connection, end: u64, status: u16) -> u64 {
     turn
 }
 
-/// Counts a request in the native histogram of its series. A function of its own: it is verified once, and not for each bucket
+/// Counts a request in the native histogram of its series, if that has one. A function of its own: it is verified once, and not for each bucket
 /// that the request may be in, and takes no room in its caller's frame, of which there is none left before Linux 6.12.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vigie_note_native(connection: *const Connection, place: u64) -> u64 {
+    // All series that have no place would share this one, and all CPUs its lines of cache.
+    if place == 0 {
+        return 0;
+    }
     // SAFETY: null, or a map's value, as the verifier checks at each call.
     if let (Some(connection), Some(counts)) = (unsafe { connection.as_ref() }, NATIVE.get_ptr_mut(place as u32)) {
         // SAFETY: a place is below the array's length.

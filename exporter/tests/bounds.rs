@@ -20,12 +20,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::maps::{Array, Map, MapData};
 use common::{
     OK, Watch, binary, connect, listen_and_end, lost, read_head, read_request, request_in_turn, request_with, server,
     settled_scrape, slow_to_read, sockets_of, until, vigie, vigie_after, vigie_alone, word,
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use testkit::{Request, Scrape, TempDir, free_port, host::Host, http::Client, nginx, process_ids::spawn_as};
+use vigie_ebpf::native::Native;
 
 /// Answers with 404, or with 200 if the query is `?ok`.
 fn answer(mut stream: TcpStream) {
@@ -213,6 +215,37 @@ fn more_exemplars_than_are_kept() {
     let latest = "trace_id=\"4bf92f3577b34da6a3ce929d0e0e0002\"}";
     assert!(shown.iter().all(|id| id.starts_with(latest)), "{shown:?}");
     assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
+}
+
+/// More series than have native histograms. What is counted for the others is written to no place that all CPUs share.
+#[test]
+fn more_series_than_native_histograms() {
+    const ROUTES: usize = vigie_ebpf::types::NATIVES + 100;
+    let address = server(answer);
+    let (_directory, vigie) = with_routes(3000);
+    // The first request of a series is counted by user space, the others by the kernel.
+    for round in 1..=3 {
+        get_in_turn(address, (0..ROUTES).map(|path| format!("/{}?ok", word(path))));
+        let sent = (round * ROUTES) as u64;
+        let scrape = settled_scrape(&vigie, |scrape| total(scrape, address.port()) == sent);
+        assert_eq!((total(&scrape, address.port()), lost(&scrape)), (sent, 0.0));
+    }
+    let counts = native_histograms(vigie.pid());
+    let sum = |place| counts.get(&place, 0).unwrap().iter().sum::<u64>();
+    let last = vigie_ebpf::types::NATIVES as u32 - 1;
+    assert_eq!((sum(0), sum(1), sum(last)), (0, 3, 3));
+}
+
+/// The map with the native histograms of a Vigie.
+fn native_histograms(process: u32) -> Array<MapData, Native> {
+    let files = fs::read_dir(format!("/proc/{process}/fdinfo")).unwrap();
+    let maps = files.filter_map(|file| {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap_or_default();
+        let id = text.lines().find_map(|line| line.strip_prefix("map_id:"))?;
+        MapData::from_id(id.trim().parse().unwrap()).ok()
+    });
+    let mut found = maps.filter(|map| map.info().unwrap().name_as_str() == Some("NATIVE"));
+    Map::Array(found.next().unwrap()).try_into().unwrap()
 }
 
 /// More clients than there may be at once: who has been still for longest goes, and whoever scrapes is answered.
