@@ -12,7 +12,7 @@ use vigie_ebpf::{
     native::Native,
     service,
     timeline::Timeline,
-    traced::{Ended, KeptPath, ROUTES, SLOTS, TraceEvent, Untold, Wanted},
+    traced::{Ended, KeptPath, ROUTES, SLOTS, TRACES_BYTES, TraceEvent, Untold, Wanted},
     types::{
         self, Asked, BOUNDS, CPUS, CachedPath, Connection, Exchanged, FOLLOWED, Killed, LOST, Lost, NATIVES,
         NotHttpKey, PROCESS_BLOCK, Parsed, Pieces, ProcessSums, SERVICE_UNKNOWN, SERVICES, SchedValue, SeriesKey,
@@ -194,7 +194,7 @@ static LOST_COUNTS: PerCpuArray<u64, LOST> = PerCpuArray::new();
 
 /// What user space has to hear of, as it happens.
 #[btf_map]
-pub static EVENTS: RingBuf<u64, 1_048_576> = RingBuf::new();
+pub static EVENTS: RingBuf<u64, { types::EVENTS_BYTES }> = RingBuf::new();
 
 /// Connections that carry no HTTP. User space makes the entries of [`SERVICE_UNKNOWN`], and removes those of services that are gone.
 #[btf_map]
@@ -222,7 +222,7 @@ pub static UNTOLD: PerCpuArray<Untold, SLOTS> = PerCpuArray::new();
 
 /// The requests that are shown.
 #[btf_map]
-pub static TRACES: RingBuf<TraceEvent, 1_048_576> = RingBuf::new();
+pub static TRACES: RingBuf<TraceEvent, TRACES_BYTES> = RingBuf::new();
 
 /// The path of the request that is answered next, for connections that were read from while somebody traced.
 #[btf_map]

@@ -6,6 +6,9 @@
 use crate::service;
 use crate::types::{Finished, Request, SERVICES, STATUS_ABORTED, SeriesKey};
 
+/// How many bytes the ring buffer of [`TraceEvent`] holds: a power of two, and whole pages.
+pub const TRACES_BYTES: usize = 1 << 20;
+
 /// How many can trace at a time.
 pub const SLOTS: usize = 8;
 

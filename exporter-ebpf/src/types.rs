@@ -688,6 +688,9 @@ pub struct ShapeKey {
     pub reserved: u32,
 }
 
+/// How many bytes the ring buffer of events holds: a power of two, and whole pages.
+pub const EVENTS_BYTES: usize = 1 << 20;
+
 /// The kinds of [`ProcessEvent`], [`PathEvent`], [`RequestEvent`]: the first word of each.
 pub mod event {
     /// A [`super::ProcessEvent`]: it received a request, and is not known.
@@ -875,7 +878,7 @@ mod tests {
         // hash maps with what such a map needs itself.
         let exemplars = EXEMPLARS * (size_of::<ExemplarKey>() + size_of::<Exemplar>() + 64);
         let asked = ASKED_SHAPES * size_of::<Asked>() + COLLAPSED_LEVELS * (16 + 8 + 64);
-        let rest = asked + 1_048_576 + 16_384 * (16 + 8 + 64) + 1000 * (16 + size_of::<Waits>() + 64) + exemplars;
+        let rest = asked + EVENTS_BYTES + 16_384 * (16 + 8 + 64) + 1000 * (16 + size_of::<Waits>() + 64) + exemplars;
         let native = NATIVES * size_of::<Native>();
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");

@@ -259,13 +259,23 @@ async fn follow_events(ready: OwnedFd, watch: Rc<Watch>) {
             Ok(mut guard) => guard.clear_ready(),
             Err(failure) => return error!("cannot wait for events: {failure}"),
         }
-        if let Ok(mut ledger) = watch.ledger.lock() {
-            ledger.drain();
-            if ledger.take_forgotten() {
-                memory::release();
-            }
+        // Others have their turn between two batches. It is readable again when something comes after all was read, and not before.
+        while drain(&watch) {
+            tokio::task::yield_now().await;
         }
     }
+}
+
+/// Handles a batch of events. `true`: there may be more.
+fn drain(watch: &Watch) -> bool {
+    let Ok(mut ledger) = watch.ledger.lock() else {
+        return false;
+    };
+    let has_more = ledger.drain_batch();
+    if ledger.take_forgotten() {
+        memory::release();
+    }
+    has_more
 }
 
 /// Writes what the programs in the kernel log.

@@ -12,10 +12,14 @@ mod common;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -246,6 +250,42 @@ fn native_histograms(process: u32) -> Array<MapData, Native> {
     });
     let mut found = maps.filter(|map| map.info().unwrap().name_as_str() == Some("NATIVE"));
     Map::Array(found.next().unwrap()).try_into().unwrap()
+}
+
+/// Whoever makes more events than can be handled keeps nobody waiting: not those who ask, not those who scrape, and not the signal to end.
+#[test]
+fn a_flood_of_events() {
+    let vigie = vigie_alone(&[]);
+    let ends = Arc::new(AtomicBool::new(false));
+    let floods: Vec<_> = (0..2)
+        .map(|_| {
+            let ends = Arc::clone(&ends);
+            // Each is an event of a process that listens.
+            thread::spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    drop(TcpListener::bind("127.0.0.1:0").unwrap());
+                }
+            })
+        })
+        .collect();
+    let handled = |vigie: &Watch| vigie.scrape().unwrap().sum("vigie_events_total", &[("kind", "listen")]);
+    let before = handled(&vigie);
+    for _ in 0..5 {
+        assert_eq!(vigie.get("/-/healthy").unwrap().status, 200);
+    }
+    // It has gone on meanwhile.
+    let after = handled(&vigie);
+    assert!(after > before, "{after} {before}");
+    // The flood ends when Vigie has, and not before.
+    vigie.server.signal(libc::SIGTERM).unwrap();
+    let begin = Instant::now();
+    while !vigie.server.has_exited() && begin.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let has_ended = vigie.server.has_exited();
+    ends.store(true, Ordering::Relaxed);
+    floods.into_iter().for_each(|flood| flood.join().unwrap());
+    assert!(has_ended);
 }
 
 /// More clients than there may be at once: who has been still for longest goes, and whoever scrapes is answered.

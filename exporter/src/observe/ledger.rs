@@ -3,6 +3,7 @@
 //! The kernel counts a request if it knows its series, and sends it here otherwise. Here it is counted, and its series is
 //! started in the kernel. So every request is counted once, by one of the two.
 
+mod batch;
 mod by_labels;
 mod exemplars;
 mod lives;
@@ -34,21 +35,23 @@ use vigie_ebpf::{
     preface,
     request::PATH,
     types::{
-        Exchanged, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_UNKNOWN, RequestEvent, SERVICE_IGNORED,
-        SERVICE_UNKNOWN, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event, tells_of_path,
+        EVENTS_BYTES, Exchanged, Lost, PathEvent, ProcessEvent, ROUTE_NONE, ROUTE_UNKNOWN, RequestEvent,
+        SERVICE_IGNORED, SERVICE_UNKNOWN, STATUS_ABORTED, SchedValue, SeriesKey, SeriesValue, Waits, event,
+        tells_of_path,
     },
 };
 
+use self::{
+    batch::{Batch, Limit, Whole},
+    lives::{Natives, PERIOD, SHORT_PERIOD},
+    processes::MET,
+    room::Room,
+};
 pub use self::{
     by_labels::ByLabels,
     exemplars::Example,
     series::Series,
     totals::{CLASSES, Totals},
-};
-use self::{
-    lives::{Natives, PERIOD, SHORT_PERIOD},
-    processes::MET,
-    room::Room,
 };
 use super::{
     identity::Identity,
@@ -363,15 +366,34 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Handles everything that waits in the ring buffer. An event that cannot be handled is logged, and the others are all the
-    /// same: what is left in the ring buffer would fill it.
+    /// Handles what waits in the ring buffer, up to a batch. An event that cannot be handled is logged, and the others are all the
+    /// same: what is left in the ring buffer would fill it. `true`: there may be more.
+    pub fn drain_batch(&mut self) -> bool {
+        let has_more = self.handle_events(&mut Batch::new());
+        self.look_after();
+        has_more
+    }
+
+    /// Handles everything that waits in the ring buffer now. What comes meanwhile is left there: it may come for ever.
     pub fn drain(&mut self) {
+        self.handle_events(&mut Whole::new(EVENTS_BYTES));
+        self.look_after();
+    }
+
+    fn handle_events(&mut self, limit: &mut impl Limit) -> bool {
         // The record's bytes are copied out at once: handling it needs all of `self`.
-        while let Some(event) = self.next_event() {
+        while let Some((length, event)) = self.next_event() {
             if let Err(failure) = event.and_then(|event| self.handle(event)) {
                 error!("cannot handle an event: {failure:#}");
             }
+            if limit.is_reached(length) {
+                return true;
+            }
         }
+        false
+    }
+
+    fn look_after(&mut self) {
         if let Err(failure) = self.tick(PERIOD) {
             error!("cannot look who has ended: {failure:#}");
         }
@@ -380,9 +402,10 @@ impl Ledger {
         }
     }
 
-    fn next_event(&mut self) -> Option<Result<Event>> {
+    /// The next event, and the length of its record.
+    fn next_event(&mut self) -> Option<(usize, Result<Event>)> {
         let item = self.ring.next()?;
-        Some(Event::read(&item))
+        Some((item.len(), Event::read(&item)))
     }
 
     fn handle(&mut self, event: Event) -> Result<()> {

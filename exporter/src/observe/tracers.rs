@@ -8,7 +8,7 @@ use log::error;
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use tokio::sync::{Notify, mpsc};
-use vigie_ebpf::traced::{SLOTS, TraceEvent, Untold};
+use vigie_ebpf::traced::{SLOTS, TRACES_BYTES, TraceEvent, Untold};
 
 use super::{
     filter::Filter,
@@ -21,6 +21,8 @@ use crate::kernel::traces::Traces;
 const QUEUE: usize = 8192;
 /// How many requests are handed out before anything else gets its turn.
 const BATCH: usize = 2048;
+/// How many batches the ring buffer holds, or one more.
+const BATCHES: usize = TRACES_BYTES / (BATCH * size_of::<TraceEvent>()) + 1;
 
 /// One line of a trace, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,7 +229,12 @@ impl Tracers {
             return Ok(false);
         };
         self.kernel.stop(slot)?;
-        while self.hand_out(ledger) {}
+        // No more than there can be now: others may trace, and what is shown to them may come for ever.
+        for _ in 0..BATCHES {
+            if !self.hand_out(ledger) {
+                break;
+            }
+        }
         let untold = self.kernel.untold(slot)?;
         if let Some(client) = self.clients[slot].take() {
             let not_shown = client.not_shown(&untold);
