@@ -35,9 +35,9 @@ pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 #[btf_map]
 pub static PIECES: SkStorage<Pieces> = SkStorage::new();
 
-/// The service of each process, by process id. Its size is the host's `pid_max`, set by the loader.
+/// The service of each process, by process id.
 #[btf_map]
-pub static PROCESSES: Array<[u16; PROCESS_BLOCK], 131_072, BPF_F_MMAPABLE> = Array::new();
+pub static PROCESSES: Array<[u16; PROCESS_BLOCK], { types::PROCESSES / PROCESS_BLOCK }, BPF_F_MMAPABLE> = Array::new();
 
 /// One bit for each TCP port that somebody has listened on: connections there are picked up when their beginning was missed.
 #[btf_map]

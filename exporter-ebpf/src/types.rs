@@ -44,6 +44,9 @@ pub const WAIT_BOUNDS_NS: [u64; WAIT_BOUNDS] = [
 pub const SERVICES: usize = crate::service::SLOTS;
 /// How many CPUs the run-queue lengths are kept for.
 pub const CPUS: usize = 4096;
+/// How many process ids there can be on a host of 64 bits: `PID_MAX_LIMIT` in `include/linux/threads.h`. `/proc/sys/kernel/pid_max` may be
+/// raised up to there at any time, and the size of a map is for good.
+pub const PROCESSES: usize = 4 << 20;
 /// How many entries of the process table are one map element.
 pub const PROCESS_BLOCK: usize = 32;
 
@@ -871,7 +874,7 @@ mod tests {
             + SERVICES * (size_of::<SchedValue>() + 8 + size_of::<Exchanged>())
             + 1024 * size_of::<CachedPath>()
             + 16_384;
-        let processes = 2 * 4_194_304;
+        let processes = 2 * PROCESSES;
         let followed = FOLLOWED * (size_of::<ProcessSums>() + size_of::<Timeline>());
         let books = THREADS * size_of::<ThreadBooks>();
         // The shapes below collapsed levels and these levels, the ring buffer, the taught shapes, the waits of the routes, the exemplars:

@@ -25,7 +25,7 @@ use crate::{
     descriptors,
     kernel::{
         books::{Books, events},
-        load::{Loaded, Settings, load, pid_max, sees_requests},
+        load::{Loaded, Settings, load, sees_requests},
         traces::Traces,
     },
     logging::Level,
@@ -89,7 +89,6 @@ impl Watch {
         debug!("up to {files} files may be open");
         let settings = Settings {
             log_level: kernel_log_level as u8,
-            pid_max: pid_max()?,
         };
         let Loaded { mut ebpf, probes } = load(&settings)?;
         for probe in &probes {
@@ -116,7 +115,7 @@ impl Watch {
         let ready = ring.as_fd().try_clone_to_owned().context("cannot wait for events")?;
         let traces = Traces::open(&mut ebpf)?;
         let traces_ready = traces.ready()?;
-        let books = Books::open(ebpf, config.buckets.nanos(), settings.pid_max, &probes)?;
+        let books = Books::open(ebpf, config.buckets.nanos(), &probes)?;
         let ledger = Ledger::new(books, ring, config)?;
         memory::release();
 

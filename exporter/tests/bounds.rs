@@ -252,6 +252,24 @@ fn native_histograms(process: u32) -> Array<MapData, Native> {
     Map::Array(found.next().unwrap()).try_into().unwrap()
 }
 
+/// The host gets more process ids while Vigie runs. A process with one of those is met once, as every other.
+#[test]
+fn more_process_ids_than_there_were() {
+    const BEFORE: u32 = 32_768;
+    let mut ids = None;
+    let vigie = vigie_after(|| ids = Some(PidMax::set(BEFORE)), &[]);
+    let _more = PidMax::raise(4 * BEFORE);
+    let server = Http::start_by(|command| spawn_as(BEFORE + 4321, || Ok(command())).unwrap());
+    let met = |scrape: &Scrape| scrape.sum("vigie_events_total", &[("kind", "process")]);
+    let counted = |scrape: &Scrape| total(scrape, server.address.port());
+    request_each(&[server.address], "/", 1);
+    let before = met(&settled_scrape(&vigie, |scrape| counted(scrape) == 1));
+    request_each(&[server.address], "/", 100);
+    let scrape = settled_scrape(&vigie, |scrape| counted(scrape) == 101);
+    assert_eq!((counted(&scrape), met(&scrape) - before), (101, 0.0));
+    assert_eq!(lost(&scrape), 0.0);
+}
+
 /// Whoever makes more events than can be handled keeps nobody waiting: not those who ask, not those who scrape, and not the signal to end.
 #[test]
 fn a_flood_of_events() {
@@ -646,6 +664,13 @@ impl PidMax {
         if before.trim().parse::<u32>().unwrap() < least {
             fs::write(Self::FILE, least.to_string()).unwrap();
         }
+        Self(before)
+    }
+
+    /// This many ids.
+    fn set(count: u32) -> Self {
+        let before = fs::read_to_string(Self::FILE).unwrap();
+        fs::write(Self::FILE, count.to_string()).unwrap();
         Self(before)
     }
 }

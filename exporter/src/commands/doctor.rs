@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    kernel::load::{KERNEL_BTF, Loaded, Probe, Settings, load, pid_max, sees_requests},
+    kernel::load::{KERNEL_BTF, Loaded, Probe, Settings, load, sees_requests},
     logging::Level,
     privileges::{self, CAPABILITIES},
 };
@@ -96,7 +96,6 @@ impl Doctor {
 
         let settings = Settings {
             log_level: self.kernel_log_level as u8,
-            pid_max: pid_max()?,
         };
         let sees = match load(&settings) {
             Ok(Loaded { ebpf: _, probes }) => {

@@ -146,7 +146,7 @@ impl Books {
     /// # Errors
     ///
     /// If a map is missing, or of another kind than expected.
-    pub fn open(mut ebpf: Ebpf, bounds: &[u64], pid_max: u32, probes: &[Probe]) -> Result<Self> {
+    pub fn open(mut ebpf: Ebpf, bounds: &[u64], probes: &[Probe]) -> Result<Self> {
         let mut latency_bounds: Array<MapData, [u64; BOUNDS]> = take(&mut ebpf, "LATENCY_BOUNDS")?.try_into()?;
         latency_bounds.set(0, padded_bounds(bounds), 0)?;
         let runnable = match probes
@@ -160,7 +160,7 @@ impl Books {
         let (series, waits) = (take(&mut ebpf, "SERIES")?, take(&mut ebpf, "WAITS")?);
         let (exemplars, shapes) = (take(&mut ebpf, "EXEMPLARS")?, take(&mut ebpf, "SHAPES")?);
         Ok(Self {
-            processes: ProcessTable::new(take(&mut ebpf, "PROCESSES")?, ProcessTable::blocks(pid_max))?,
+            processes: ProcessTable::new(take(&mut ebpf, "PROCESSES")?)?,
             native: NativeCounts::new(take(&mut ebpf, "NATIVE")?)?,
             all_series: batches(&series, cpus)?,
             series: series.try_into()?,

@@ -17,7 +17,7 @@ use aya::{
 };
 use vigie_ebpf::types::BOUNDS;
 
-use super::{btf::Btf, offsets, preemption, process_table::ProcessTable};
+use super::{btf::Btf, offsets, preemption};
 
 /// Where the running kernel describes its own types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -384,8 +384,6 @@ const PROBES: [Plan; 20] = [
 pub struct Settings {
     /// The level of the kernel side's own log: 0 is off, 1 to 5 are error to trace.
     pub log_level: u8,
-    /// The largest process id, from `/proc/sys/kernel/pid_max`.
-    pub pid_max: u32,
 }
 
 /// The loaded programs.
@@ -418,17 +416,6 @@ fn ensure_host_ids() -> Result<()> {
          (hostPID: true, --pid=host)"
     );
     Ok(())
-}
-
-/// The host's largest process id plus one, from `/proc/sys/kernel/pid_max`.
-///
-/// # Errors
-///
-/// If it cannot be read.
-pub fn pid_max() -> Result<u32> {
-    const FILE: &str = "/proc/sys/kernel/pid_max";
-    let text = fs::read_to_string(FILE).with_context(|| format!("cannot read {FILE}"))?;
-    text.trim().parse().with_context(|| format!("{FILE} is not a number"))
 }
 
 /// The length of a jiffy, in nanoseconds: that of a tick of the coarse clock (`CLOCK_MONOTONIC_COARSE`).
@@ -503,8 +490,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .override_global("TWICE", &twice, true)
         .override_global("PHASES", &phases, true)
         .override_global("JIFFY", &jiffy, true)
-        .override_global(aya_log::LEVEL, &settings.log_level, true)
-        .map_max_entries("PROCESSES", ProcessTable::blocks(settings.pid_max));
+        .override_global(aya_log::LEVEL, &settings.log_level, true);
     let mut object = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vigie-ebpf")).to_vec();
     preemption::put(&mut object, functions);
     let mut ebpf = loader

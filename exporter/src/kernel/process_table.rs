@@ -9,13 +9,12 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData};
 use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use vigie_ebpf::types::PROCESS_BLOCK;
+use vigie_ebpf::types::PROCESSES;
 
 /// The table, mapped.
 #[derive(Debug)]
 pub struct ProcessTable {
     memory: MmapRaw,
-    entries: usize,
     // The mapping outlives a closed map, but the map is one thing with it.
     _map: MapData,
 }
@@ -23,34 +22,24 @@ pub struct ProcessTable {
 // === impl ProcessTable ===
 
 impl ProcessTable {
-    /// How many map elements a host with these process ids needs.
-    pub fn blocks(pid_max: u32) -> u32 {
-        pid_max.div_ceil(PROCESS_BLOCK as u32).max(1)
-    }
-
-    /// Maps the table of `blocks` elements.
+    /// Maps the table.
     ///
     /// # Errors
     ///
     /// If the map is of another kind, or cannot be mapped.
-    pub fn new(map: Map, blocks: u32) -> Result<Self> {
+    pub fn new(map: Map) -> Result<Self> {
         let Map::Array(map) = map else {
             anyhow::bail!("the process table is not an array");
         };
-        let entries = blocks as usize * PROCESS_BLOCK;
         let memory = MmapOptions::new()
-            .len(entries * size_of::<u16>())
+            .len(PROCESSES * size_of::<u16>())
             .map_raw(map.fd().as_fd().as_raw_fd())
             .context("cannot map the process table")?;
-        Ok(Self {
-            memory,
-            entries,
-            _map: map,
-        })
+        Ok(Self { memory, _map: map })
     }
 
     fn entry(&self, process: u32) -> Option<&AtomicU16> {
-        if process as usize >= self.entries {
+        if process as usize >= PROCESSES {
             return None;
         }
         // SAFETY: the place is inside the mapping, which lives as long as `self`; it is aligned, as the mapping is to a
