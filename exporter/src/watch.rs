@@ -25,7 +25,7 @@ use crate::{
     descriptors,
     kernel::{
         books::{Books, events},
-        load::{Loaded, Settings, load, sees_requests},
+        load::{Loaded, Missing, Settings, load, sees_requests},
         traces::Traces,
     },
     logging::Level,
@@ -90,7 +90,11 @@ impl Watch {
         let settings = Settings {
             log_level: kernel_log_level as u8,
         };
-        let Loaded { mut ebpf, probes } = load(&settings)?;
+        let Loaded {
+            mut ebpf,
+            probes,
+            missing,
+        } = load(&settings)?;
         for probe in &probes {
             match &probe.error {
                 None => debug!("the probe {} is on the {}", probe.name, probe.place()),
@@ -100,6 +104,9 @@ impl Watch {
                     probe.role.without()
                 ),
             }
+        }
+        for Missing { name, error, without } in &missing {
+            warn!("this kernel lacks something for {name}: {error}; without it, {without}");
         }
         if !sees_requests(&probes) {
             bail!("no request can be seen on this kernel: run 'vigie doctor' to find out why");

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    kernel::load::{KERNEL_BTF, Loaded, Probe, Settings, load, sees_requests},
+    kernel::load::{KERNEL_BTF, Loaded, Missing, Probe, Settings, load, sees_requests},
     logging::Level,
     privileges::{self, CAPABILITIES},
 };
@@ -98,13 +98,20 @@ impl Doctor {
             log_level: self.kernel_log_level as u8,
         };
         let sees = match load(&settings) {
-            Ok(Loaded { ebpf: _, probes }) => {
+            Ok(Loaded {
+                ebpf: _,
+                probes,
+                missing,
+            }) => {
                 for probe in &probes {
                     let what = format!("probe {}", probe.name);
                     match &probe.error {
                         None => line(true, &what, &format!("{}{}", probe.place(), effort(probe)))?,
                         Some(error) => line(false, &what, &format!("{error}; without it, {}", probe.role.without()))?,
                     }
+                }
+                for Missing { name, error, without } in &missing {
+                    line(false, name, &format!("{error}; without it, {without}"))?;
                 }
                 sees_requests(&probes)
             }

@@ -17,7 +17,10 @@ use aya::{
 };
 use vigie_ebpf::types::BOUNDS;
 
-use super::{btf::Btf, offsets, preemption};
+use super::{
+    btf::{Btf, BtfError},
+    offsets, preemption,
+};
 
 /// Where the running kernel describes its own types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -393,6 +396,32 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     /// What was tried.
     pub probes: Vec<Probe>,
+    /// What the programs do without besides.
+    pub missing: Vec<Missing>,
+}
+
+/// Something that no probe is for, and that this kernel does not have.
+#[derive(Debug)]
+pub struct Missing {
+    /// What it is.
+    pub name: &'static str,
+    /// Why the programs have to do without.
+    pub error: String,
+    /// What is missing then, as the end of "without it …".
+    pub without: &'static str,
+}
+
+/// Takes what was found, or writes down what is missing.
+fn found<T>(missing: &mut Vec<Missing>, name: &'static str, without: &'static str, result: Result<T>) -> Option<T> {
+    result
+        .map_err(|error| {
+            missing.push(Missing {
+                name,
+                error: format!("{error:#}"),
+                without,
+            });
+        })
+        .ok()
 }
 
 /// Whether requests can be seen with these probes.
@@ -445,6 +474,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     let bytes = fs::read(KERNEL_BTF)
         .with_context(|| format!("cannot read {KERNEL_BTF}: Vigie needs a kernel built with CONFIG_DEBUG_INFO_BTF"))?;
     let release = fs::read_to_string(RELEASE).with_context(|| format!("cannot read {RELEASE}"))?;
+    let mut missing = Vec::new();
     let (offsets, signatures, functions) = {
         let btf = Btf::parse(&bytes).context("cannot understand the kernel's BTF")?;
         ensure!(
@@ -452,12 +482,30 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
             "this kernel is too old: Vigie needs Linux 5.15 or newer ({NEWEST_HELPER} is missing)"
         );
         let mut offsets = offsets::resolve(&btf)?;
-        // The functions that take the place of the tracepoints are TCP's.
-        let sees_unix = btf.tracepoint_args(EVERY_SOCKET).is_ok() && !only_functions();
-        let address = if sees_unix { offsets::unix_address(&btf) } else { 0 };
-        offsets.found.push(("UNIX_ADDR", address));
-        offsets.found.extend(offsets::family(&btf));
-        (offsets, signatures(&btf), preemption::functions(&btf, &release))
+        let address = found(
+            &mut missing,
+            "unix sockets",
+            "requests over unix sockets are not seen",
+            unix_address(&btf),
+        );
+        offsets.found.push(("UNIX_ADDR", address.unwrap_or(0)));
+        let [parent, cgroups] = found(
+            &mut missing,
+            "families of processes",
+            "what the programs use that a service starts is not counted as the service's",
+            offsets::family(&btf),
+        )
+        .unwrap_or_default();
+        offsets
+            .found
+            .extend([("TASK_PARENT", parent), ("TASK_CGROUPS", cgroups)]);
+        let functions = found(
+            &mut missing,
+            "preemption",
+            Role::Again.without(),
+            preemption::functions(&btf, &release),
+        );
+        (offsets, signatures(&btf), functions.flatten())
     };
     let btf = AyaBtf::parse(&bytes, aya::Endianness::default()).context("cannot understand the kernel's BTF")?;
     drop(bytes);
@@ -492,7 +540,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .override_global("JIFFY", &jiffy, true)
         .override_global(aya_log::LEVEL, &settings.log_level, true);
     let mut object = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vigie-ebpf")).to_vec();
-    preemption::put(&mut object, functions);
+    preemption::put(&mut object, functions).context("the programs of this build are broken")?;
     let mut ebpf = loader
         .load(&object)
         .context("cannot create the eBPF maps: run Vigie as root, or with CAP_BPF and CAP_PERFMON")?;
@@ -519,7 +567,14 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
             program: "",
         });
     }
-    Ok(Loaded { ebpf, probes })
+    Ok(Loaded { ebpf, probes, missing })
+}
+
+/// Where a unix socket's address is, if unix sockets can be watched: the functions that take the place of the tracepoints are TCP's.
+fn unix_address(btf: &Btf<'_>) -> Result<u32> {
+    ensure!(!only_functions(), "{FUNCTIONS_FIRST} is set");
+    btf.tracepoint_args(EVERY_SOCKET)?;
+    offsets::unix_address(btf)
 }
 
 /// Whether functions are tried in place of tracepoints.
@@ -534,6 +589,8 @@ type Signatures = Vec<Vec<Result<(), Unfit>>>;
 enum Unfit {
     /// The kernel does not have it.
     Missing,
+    /// What the kernel says of it cannot be used.
+    Unclear(BtfError),
     /// It has other arguments.
     Other(String),
 }
@@ -550,7 +607,10 @@ fn check(btf: &Btf<'_>, way: &Way) -> Result<(), Unfit> {
         Kind::Tracepoint => btf.tracepoint_args(way.hook),
         Kind::Entry | Kind::Exit => btf.function_args(way.hook),
     };
-    let found = found.map_err(|_| Unfit::Missing)?;
+    let found = found.map_err(|error| match error {
+        BtfError::NoTracepoint(_) | BtfError::NoFunction(_) => Unfit::Missing,
+        error => Unfit::Unclear(error),
+    })?;
     let expected = way.arguments;
     let fits = found.len() >= expected.len() && found.iter().zip(expected).all(|(found, expected)| found == expected);
     if !fits || way.exactly && found.len() != expected.len() {
@@ -578,6 +638,7 @@ fn probe(
             (Some(reason), _) => reason.clone(),
             (None, Err(Unfit::Missing)) if plan.role == Role::Pages => return None,
             (None, Err(Unfit::Missing)) => "not in this kernel".to_owned(),
+            (None, Err(Unfit::Unclear(error))) => error.to_string(),
             (None, Err(Unfit::Other(arguments))) => format!("its arguments are others in this kernel: ({arguments})"),
             (None, Ok(())) => match attach(ebpf, btf, way) {
                 Ok(verified) => {

@@ -107,17 +107,23 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets> {
     Ok(offsets)
 }
 
-/// Where a unix socket's address is, or 0: this kernel has no unix sockets.
-pub fn unix_address(btf: &Btf<'_>) -> u32 {
-    look_up(btf, "unix_sock", "addr", &[8]).unwrap_or(0)
+/// Where a unix socket's address is.
+///
+/// # Errors
+///
+/// If this kernel has no unix sockets, or other ones.
+pub fn unix_address(btf: &Btf<'_>) -> Result<u32> {
+    look_up(btf, "unix_sock", "addr", &[8])
 }
 
-/// Where a task's parent and its cgroups are, or 0: they are not looked at in this kernel.
-pub fn family(btf: &Btf<'_>) -> [(&'static str, u32); 2] {
-    let parent = look_up(btf, "task_struct", "real_parent", &[8]);
-    let cgroups = look_up(btf, "task_struct", "cgroups", &[8]);
-    let (parent, cgroups) = parent.and_then(|parent| Ok((parent, cgroups?))).unwrap_or((0, 0));
-    [("TASK_PARENT", parent), ("TASK_CGROUPS", cgroups)]
+/// Where a task's parent and its cgroups are.
+///
+/// # Errors
+///
+/// If this kernel's tasks do not have both.
+pub fn family(btf: &Btf<'_>) -> Result<[u32; 2]> {
+    let parent = look_up(btf, "task_struct", "real_parent", &[8])?;
+    Ok([parent, look_up(btf, "task_struct", "cgroups", &[8])?])
 }
 
 fn look_up(btf: &Btf<'_>, strukt: &str, member: &str, sizes: &[u32]) -> Result<u32> {
