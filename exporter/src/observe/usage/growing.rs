@@ -28,6 +28,16 @@ impl<K: Eq + Hash> Growing<K> {
         *last = value;
     }
 
+    /// A part that is only ever itself is this large now, by a counter of 32 bits: if that is less than it was, it has started over at 2^32.
+    ///
+    /// What it counts between two looks has to be below 2^32.
+    pub fn see_wrapping(&mut self, part: K, value: u32) {
+        let last = self.last.entry(part).or_insert(0);
+        let growth = value.wrapping_sub(*last as u32);
+        self.total += u64::from(growth);
+        *last = u64::from(value);
+    }
+
     /// Forgets the parts that are gone; what they had stays.
     pub fn keep(&mut self, mut is_there: impl FnMut(&K) -> bool) {
         self.last.retain(|part, _| is_there(part));
@@ -56,5 +66,19 @@ mod tests {
         sum.see("a", 1);
         sum.see("b", 1);
         assert_eq!(sum.total(), 13);
+    }
+
+    #[test]
+    fn a_counter_of_32_bits_starts_over() {
+        let mut sum = Growing::default();
+        sum.see_wrapping(1, u32::MAX - 1);
+        sum.see_wrapping(1, 3);
+        assert_eq!(sum.total(), (1 << 32) + 3);
+        sum.see_wrapping(1, 3);
+        sum.see_wrapping(2, 7);
+        sum.keep(|part| *part == 1);
+        sum.see_wrapping(1, 2);
+        // Another whole turn but for one.
+        assert_eq!(sum.total(), (2 << 32) + 2 + 7);
     }
 }

@@ -66,7 +66,8 @@ impl Port {
         match (socket.limit, socket.drops) {
             (Some(limit), drops) => {
                 *self.usage.limit.get_or_insert(0) += u64::from(limit);
-                self.overflows.see(socket.cookie, u64::from(drops.unwrap_or(0)));
+                // No other socket ever has its cookie, and the kernel never sets its counter back.
+                self.overflows.see_wrapping(socket.cookie, drops.unwrap_or(0));
             }
             (None, _) => self.unknown.details = true,
         }
