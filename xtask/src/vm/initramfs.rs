@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use testkit::TempDir;
 
@@ -20,6 +20,15 @@ use crate::{command, paths};
 pub const MARK: &str = "@@vigie-vm ";
 
 const DIRECTORIES: [&str; 8] = ["bin", "dev", "etc", "proc", "run", "sys", "tmp", "root"];
+
+/// What the machines mount: type and place. Nothing is mounted on `/tmp`: the first file system is in memory already, and a clone of
+/// this repository may lie there, whose programs a mount would hide.
+const MOUNTS: [(&str, &str); 4] = [
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("cgroup2", "/sys/fs/cgroup"),
+];
 
 /// A program to run in the machines.
 #[derive(Clone, Debug)]
@@ -86,6 +95,7 @@ pub fn build(payloads: &[&Payload], others: &[&Path]) -> Result<Vec<u8>> {
         .chain(others.iter().copied())
     {
         if files.insert(binary.to_owned()) {
+            not_hidden(binary)?;
             archive.file(&binary.to_string_lossy(), &stripped(binary)?);
         }
         for library in libraries(binary)? {
@@ -96,6 +106,18 @@ pub fn build(payloads: &[&Payload], others: &[&Path]) -> Result<Vec<u8>> {
     }
     archive.file("init", script(payloads).as_bytes());
     Ok(archive.finish())
+}
+
+/// Fails for a program at a place that a mount hides.
+fn not_hidden(binary: &Path) -> Result<()> {
+    let hiding = MOUNTS.iter().find(|(_, place)| binary.starts_with(place));
+    if let Some((_, place)) = hiding {
+        bail!(
+            "{} would be hidden in the machine, which mounts {place}: set CARGO_TARGET_DIR to a directory elsewhere",
+            binary.display()
+        );
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -134,15 +156,15 @@ fn libraries(binary: &Path) -> Result<Vec<PathBuf>> {
 
 /// What the machine runs first, and last.
 fn script(payloads: &[&Payload]) -> String {
+    let mounts: String = MOUNTS
+        .iter()
+        .map(|(kind, place)| format!("mount -t {kind} {kind} {place}\n"))
+        .collect();
     let mut script = format!(
         "#!/bin/busybox sh\n\
          /bin/busybox --install -s /bin\n\
          export PATH=/bin HOME=/root TMPDIR=/tmp\n\
-         mount -t proc proc /proc\n\
-         mount -t sysfs sys /sys\n\
-         mount -t devtmpfs dev /dev\n\
-         mount -t tmpfs tmp /tmp\n\
-         mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
+         {mounts}\
          ip link set lo up\n\
          echo 1 > /proc/sys/kernel/printk\n\
          ulimit -n 65536\n\
@@ -190,6 +212,20 @@ mod tests {
         let word = "it's \"$HOME\" `ls` \\ *";
         let output = command::output(Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))])).unwrap();
         assert_eq!(output, word);
+    }
+
+    /// A clone of this repository may lie under `/tmp`.
+    #[test]
+    fn no_mount_hides_a_program() {
+        let script = script(&[]);
+        let mounts = script.lines().filter_map(|line| line.strip_prefix("mount -t "));
+        let places: Vec<&str> = mounts.filter_map(|words| words.split(' ').nth(2)).collect();
+        assert_eq!(places, MOUNTS.map(|(_, place)| place));
+        assert!(not_hidden(Path::new("/tmp/vigie/target/release/vigie")).is_ok());
+        let error = not_hidden(Path::new("/dev/shm/target/release/vigie"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("which mounts /dev"), "{error}");
     }
 
     #[test]

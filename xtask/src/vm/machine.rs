@@ -36,9 +36,11 @@ const MACHINE: [&str; 18] = [
     "none",
     "-no-reboot",
     "-append",
+    // Linux counts the timer's ticks while it boots, against a clock that goes on when QEMU has no CPU: beside other load it would find
+    // too few and panic (no_timer_check).
     // A panic reboots at once, which ends this machine. A CPU that hangs for a minute (twice the threshold) is one: the stacks of
     // all are then the last that is heard.
-    "console=ttyS0 quiet panic=-1 softlockup_panic=1 watchdog_thresh=30 sysctl.kernel.softlockup_all_cpu_backtrace=1",
+    "console=ttyS0 quiet no_timer_check panic=-1 softlockup_panic=1 watchdog_thresh=30 sysctl.kernel.softlockup_all_cpu_backtrace=1",
     "-name",
     "vigie",
 ];
