@@ -8,11 +8,13 @@ fn main() -> anyhow::Result<()> {
     // SAFETY: a build script has one thread at this point.
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
     println!("cargo:rerun-if-changed=build.rs");
+    // Not `env!`: cargo does not compile this anew when the directory has another name.
+    let package = std::env::var("CARGO_MANIFEST_DIR")?;
     let toolchain = std::env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "1.95.0".to_owned());
     aya_build::build_ebpf(
         [Package {
             name: "vigie-ebpf",
-            root_dir: concat!(env!("CARGO_MANIFEST_DIR"), "/../exporter-ebpf"),
+            root_dir: &format!("{package}/../exporter-ebpf"),
             ..Package::default()
         }],
         Toolchain::Custom(&toolchain),

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: installs what is missing, and says what it does.
 
 mod monitoring;
+mod moved;
 mod node;
 mod packages;
 mod profiles;
@@ -33,7 +34,8 @@ pub fn ensure() -> Result<Tools> {
 pub fn ensure_build() -> Result<()> {
     packages::ensure(&packages::BUILD)?;
     rust::ensure_components()?;
-    rust::ensure_bpf_linker()
+    rust::ensure_bpf_linker()?;
+    moved::ensure()
 }
 
 /// Installs what is missing for running other kernels, which are x86-64 ones.

@@ -29,7 +29,7 @@ mod tests {
     #[test]
     fn what_is_copied_is_there_and_what_is_built_on_has_a_version() {
         let text = "FROM a:1.2.3 AS build\nCOPY Cargo.toml missing ./\nFROM debian\nCOPY --from=build /x /y\n";
-        let found = problems(text, Path::new(env!("CARGO_MANIFEST_DIR")));
+        let found = problems(text, &crate::paths::root().unwrap().join("xtask"));
         assert_eq!(
             found,
             [

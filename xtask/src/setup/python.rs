@@ -4,11 +4,14 @@ use super::{installing, ok};
 use crate::{command, paths};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Fails in a Python that cannot make environments, or is older than what the store's requirements want.
 const CHECK: &str = "import sys, venv, ensurepip; assert sys.version_info >= (3, 10), 'older than 3.10'";
+
+/// What an environment was made of, and where.
+const STAMP: &str = "requirements.stamp";
 
 /// The `python3` to make the environment with: the one in `PATH`, or else the system's.
 pub fn interpreter() -> Result<PathBuf> {
@@ -21,16 +24,13 @@ pub fn interpreter() -> Result<PathBuf> {
     }
 }
 
-/// Makes an environment in the target directory, anew whenever its requirements have changed, and gives its Python.
+/// Makes an environment in the target directory, anew whenever its requirements or its place have changed, and gives its Python.
 pub fn ensure_environment(whose: &str, requirements: &str, environment: &str) -> Result<PathBuf> {
     let file = paths::root()?.join(requirements);
-    let requirements = fs::read(&file).with_context(|| format!("cannot read {requirements}"))?;
+    let requirements = fs::read_to_string(&file).with_context(|| format!("cannot read {requirements}"))?;
     let environment = paths::target()?.join(environment);
     let python = environment.join("bin/python");
-    // Written last: an environment without it is not complete.
-    let stamp = environment.join("requirements.stamp");
-
-    if python.exists() && fs::read(&stamp).is_ok_and(|done| done == requirements) {
+    if is_ready(&environment, &requirements) {
         ok(&format!("python environment for {whose}"));
         return Ok(python);
     }
@@ -51,6 +51,40 @@ pub fn ensure_environment(whose: &str, requirements: &str, environment: &str) ->
         "--requirement",
     ]);
     command::run(pip.arg(&file))?;
-    fs::write(&stamp, &requirements).context("cannot write the environment's stamp")?;
+    // Written last: an environment without it is not complete.
+    let text = stamp(&environment, &requirements);
+    fs::write(environment.join(STAMP), text).context("cannot write the environment's stamp")?;
     Ok(python)
+}
+
+/// Whether an environment is complete, has these requirements, and was made where it is.
+fn is_ready(environment: &Path, requirements: &str) -> bool {
+    let found = fs::read_to_string(environment.join(STAMP));
+    environment.join("bin/python").exists() && found.is_ok_and(|found| found == stamp(environment, requirements))
+}
+
+/// The programs of an environment begin with the path of its Python: one that was moved or copied runs that of the other place.
+fn stamp(environment: &Path, requirements: &str) -> String {
+    format!("# {}\n{requirements}", environment.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::TempDir;
+
+    /// The programs of an environment hold its path.
+    #[test]
+    fn an_environment_that_was_moved_is_made_anew() {
+        let directory = TempDir::new().unwrap();
+        let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+        fs::create_dir_all(old.join("bin")).unwrap();
+        fs::write(old.join("bin/python"), "").unwrap();
+        assert!(!is_ready(&old, "fastapi\n"));
+        fs::write(old.join(STAMP), stamp(&old, "fastapi\n")).unwrap();
+        assert!(is_ready(&old, "fastapi\n"));
+        assert!(!is_ready(&old, "flask\n"));
+        fs::rename(&old, &new).unwrap();
+        assert!(!is_ready(&new, "fastapi\n"));
+    }
 }
