@@ -16,7 +16,7 @@ use std::{
 };
 
 use common::{connect, python, read_request, server, settled_scrape, vigie};
-use testkit::{Client, Request, Server, Vigie, nginx, python_app};
+use testkit::{Client, Request, Server, Stopwatch, Vigie, nginx, python_app};
 
 const SLEEPER: &str = r#"
 import http.server, socketserver, sys, time
@@ -47,8 +47,8 @@ fn sum(vigie: &Vigie, server: &Server, count: f64) -> f64 {
     scrape.sum("http_request_duration_seconds_sum", &labels)
 }
 
-/// 500 requests on one connection: client minus Vigie is between 0 and 200 µs on the average. The machine stalls now and
-/// then: the best of three runs counts.
+/// 500 requests on one connection: client minus Vigie is between 0 and 200 µs on the average, besides what the client waited for a
+/// CPU. The machine stalls now and then: the best of three runs counts.
 #[test]
 fn sequential_requests() {
     let server = nginx(&[("small.txt", b"hello\n")], "", 1).unwrap();
@@ -58,47 +58,53 @@ fn sequential_requests() {
     for run in 1..=3 {
         let mut client = Client::connect(server.address()).unwrap();
         let mut truth = 0.0;
+        let clock = Stopwatch::start().unwrap();
         for _ in 0..500 {
             let response = client.send(&Request::get("/small.txt")).unwrap();
             assert_eq!(response.status, 200);
             truth += response.end.duration_since(response.start).as_secs_f64();
         }
+        let waited = clock.measure().unwrap().waited;
         let after = sum(&vigie, &server, 500.0 * f64::from(run));
-        differences.push((truth - (after - before)) / 500.0 * 1e6);
+        let micros = |seconds: f64| seconds / 500.0 * 1e6;
+        differences.push((micros(truth - (after - before)), micros(waited)));
         before = after;
     }
-    println!("client minus Vigie, µs per request: {differences:.1?}");
+    println!("client minus Vigie, and the client's wait, µs per request: {differences:.1?}");
     assert!(
-        differences.iter().any(|difference| (0.0..=200.0).contains(difference)),
+        differences
+            .iter()
+            .any(|(difference, waited)| (0.0..=200.0 + waited).contains(difference)),
         "{differences:?}"
     );
 }
 
-/// The client's best run and Vigie's are both between 200 and 202 ms. On a machine that stalls now and then it can take some
-/// runs until there is a good one; no run may be below what the handler sleeps.
+/// Vigie's duration is at least what the handler sleeps, and no more than the client's. In the best of five runs, less than 2 ms of the
+/// client's are not Vigie's, but for what the client waited for a CPU.
 #[test]
 fn a_handler_that_sleeps() {
     let server = python_app(&python(), SLEEPER, &[]).unwrap();
     let vigie = vigie(&[]);
-    let (mut truth, mut seen) = (Vec::new(), Vec::new());
+    let mut runs = Vec::new();
     let mut before = 0.0;
-    let good = |list: &[f64]| list.iter().any(|seconds| (0.200..=0.202).contains(seconds));
-    for run in 1..=20 {
+    for run in 1..=5 {
         let mut client = Client::connect(server.address()).unwrap();
-        let response = client.send(&Request::get("/sleep/200")).unwrap();
-        truth.push(response.end.duration_since(response.start).as_secs_f64());
+        let clock = Stopwatch::start().unwrap();
+        client.send(&Request::get("/sleep/200")).unwrap();
+        let measured = clock.measure().unwrap();
         let after = sum(&vigie, &server, f64::from(run));
-        seen.push(after - before);
+        runs.push((measured, after - before));
         before = after;
-        if run >= 3 && good(&truth) && good(&seen) {
-            break;
-        }
     }
-    println!("client {truth:?}, Vigie {seen:?}");
-    assert!(good(&truth) && good(&seen), "client {truth:?}, Vigie {seen:?}");
+    println!("client, Vigie: {runs:?}");
     assert!(
-        truth.iter().chain(&seen).all(|seconds| *seconds >= 0.200),
-        "client {truth:?}, Vigie {seen:?}"
+        runs.iter()
+            .all(|(measured, seen)| (0.200..=measured.seconds).contains(seen)),
+        "{runs:?}"
+    );
+    assert!(
+        runs.iter().any(|(measured, seen)| measured.agrees(*seen, 0.002)),
+        "{runs:?}"
     );
 }
 

@@ -28,7 +28,7 @@ use common::{
     OK, answer_all, ask_for_traces, connect, counts, listener_on_six, read_head, read_request, server, settled,
     settled_scrape, vigie_alone,
 };
-use testkit::{Counts, Request, Scrape, Shot, TempDir, Vigie, closed_loop};
+use testkit::{Counts, Measured, Request, Scrape, Shot, Stopwatch, TempDir, Vigie, closed_loop};
 
 const REQUEST: &[u8] = b"GET /calls HTTP/1.1\r\nHost: here\r\n\r\n";
 
@@ -373,10 +373,10 @@ fn durations(vigie: &Vigie) {
     }
 }
 
-/// Within two milliseconds, or two percent; an emulated machine is slow, and asks for ten.
-fn is_right(&(truth, seen): &(f64, f64)) -> bool {
+/// Within two milliseconds, or two percent, but for what the client waited for a CPU; an emulated machine is slow, and asks for ten.
+fn is_right((truth, seen): &(Measured, f64)) -> bool {
     let tolerance = std::env::var("VIGIE_TIME_TOLERANCE").map_or(0.02, |share| share.parse().unwrap());
-    (truth - seen).abs() < 0.002_f64.max(truth * tolerance)
+    truth.agrees(*seen, 0.002_f64.max(truth.seconds * tolerance))
 }
 
 fn defer(listener: &TcpListener) {
@@ -394,8 +394,8 @@ fn defer(listener: &TcpListener) {
     assert_eq!(code, 0);
 }
 
-/// One request, and how long the client waited for it, in seconds.
-fn exchange(listener: &TcpListener, waits: Waits) -> f64 {
+/// One request, and how long the client waited for it.
+fn exchange(listener: &TcpListener, waits: Waits) -> Measured {
     let pause = |milliseconds| thread::sleep(Duration::from_millis(milliseconds));
     let (sender, sent) = mpsc::channel();
     let client = thread::spawn({
@@ -403,12 +403,12 @@ fn exchange(listener: &TcpListener, waits: Waits) -> f64 {
         move || {
             let mut client = connect(address);
             pause(waits.idle);
-            let start = Instant::now();
+            let clock = Stopwatch::start().unwrap();
             client.write_all(b"GET /wait HTTP/1.1\r\n\r\n").unwrap();
             sender.send(()).unwrap();
             read_head(&mut client).unwrap();
             client.read_exact(&mut [0; 10]).unwrap();
-            start.elapsed().as_secs_f64()
+            clock.measure().unwrap()
         }
     });
     sent.recv().unwrap();

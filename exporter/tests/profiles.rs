@@ -19,7 +19,7 @@ use std::{
 };
 
 use common::{connect, vigie};
-use testkit::{Record, Request, Scrape, Server, Shot, TempDir, free_port, scrape::Kind, shared_loop};
+use testkit::{Record, Request, Sched, Scrape, Server, Shot, TempDir, free_port, scrape::Kind, shared_loop};
 
 /// The applications.
 const APPLICATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/profiles");
@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_millis(170);
 const AFTERWARDS: Duration = Duration::from_millis(2500);
 /// How many clients leave so.
 const LEAVING: usize = 4;
-/// How much later than Vigie a library may be done with a request, in the mean: it counts after its last byte was sent.
+/// How much later than Vigie a library may be done with a request, in the mean: it counts after its last byte was sent, and may have to
+/// wait for a CPU before it does.
 const LATE: f64 = 0.002;
 
 /// A library, and what is different with it.
@@ -237,6 +238,8 @@ struct Run {
     vigie: Scrape,
     /// What the clients know.
     records: Vec<Record>,
+    /// How many seconds the application's threads waited for a CPU meanwhile.
+    waited: f64,
     port: String,
 }
 
@@ -255,6 +258,8 @@ impl Library {
         let vigie = vigie(&["--config.file", config.to_str().unwrap()]);
         let server = Server::start((self.command)(port), TempDir::new().unwrap(), port).unwrap();
         server.wait_ready().unwrap();
+        let waited = || Sched::of_process(server.pid()).unwrap().waited().as_secs_f64();
+        let before = waited();
 
         let shots = shots(self);
         let next = |_: usize, index: usize| Some(shots[index % shots.len()].clone());
@@ -287,6 +292,7 @@ impl Library {
             library: self.metrics(&server),
             vigie: scrape,
             records: records.list,
+            waited: waited() - before,
             port,
         };
         if self.profile != "express" {
@@ -452,7 +458,7 @@ impl Library {
                 self.profile
             );
             let (library, vigie) = (value(&run.library, "sum", &route), value(&run.vigie, "sum", &on_port));
-            if vigie > client || vigie < library - LATE * count {
+            if vigie > client || vigie < library - LATE * count - run.waited {
                 writeln!(wrong, "{route:?}: library {library}, Vigie {vigie}, clients {client}").unwrap();
             }
         }

@@ -25,7 +25,7 @@ use common::{
     OK, answer_all, connect, counts, listener_on_six, lost, read_head, read_request, server, settled, settled_scrape,
     vigie, vigie_alone,
 };
-use testkit::{Scrape, TempDir};
+use testkit::{Measured, Scrape, Stopwatch, TempDir};
 
 /// Sends pieces with pauses, so that each is read by a call of its own.
 fn send_pieces(stream: &mut TcpStream, pieces: &[&[u8]]) {
@@ -669,7 +669,7 @@ fn waiting_counts_from_the_first_byte() {
         for _ in 0..3 {
             let mut client = connect(address);
             thread::sleep(Duration::from_millis(idle));
-            let start = Instant::now();
+            let clock = Stopwatch::start().unwrap();
             client.write_all(b"GET /wait HTTP/1.1\r\n\r\n").unwrap();
             thread::sleep(Duration::from_millis(backlog));
             let (mut stream, _) = listener.accept().unwrap();
@@ -677,7 +677,7 @@ fn waiting_counts_from_the_first_byte() {
             read_request(&mut stream).unwrap();
             stream.write_all(OK).unwrap();
             read_head(&mut client).unwrap();
-            let truth = start.elapsed().as_secs_f64();
+            let truth = clock.measure().unwrap();
             let sum = vigie
                 .scrape()
                 .unwrap()
@@ -686,7 +686,7 @@ fn waiting_counts_from_the_first_byte() {
             before = sum;
         }
         println!("client, Vigie: {runs:?}");
-        let is_right = |&(truth, seen): &(f64, f64)| (truth - seen).abs() < 0.002_f64.max(truth * 0.02);
+        let is_right = |(truth, seen): &(Measured, f64)| truth.agrees(*seen, 0.002_f64.max(truth.seconds * 0.02));
         assert!(
             runs.iter().any(is_right),
             "backlog {backlog}, queue {queue}, idle {idle}: {runs:?}"

@@ -8,10 +8,10 @@
 
 mod common;
 
-use std::{fs, thread, time::Duration};
+use std::{fs, thread};
 
 use common::{python, settled_scrape, vigie};
-use testkit::python_app;
+use testkit::{python_app, sched::wait_until_quiet};
 
 /// A server with threads that compute and threads that sleep, half of which end before the others; then it is quiet.
 const BUSY: &str = r#"
@@ -81,13 +81,13 @@ while True:
     let config = format!("services: [{{name: exact, port: {}}}]", server.port());
     let file = directory.write("vigie.yml", config.as_bytes()).unwrap();
     let vigie = vigie(&["--config.file", file.to_str().unwrap()]);
-    thread::sleep(Duration::from_millis(50));
+    wait_until_quiet(server.pid()).unwrap();
     let request = || {
         use std::io::{Read as _, Write as _};
         let mut stream = common::connect(server.address());
         stream.write_all(b"hello").unwrap();
         stream.read_to_end(&mut Vec::new()).unwrap();
-        thread::sleep(Duration::from_millis(50));
+        wait_until_quiet(server.pid()).unwrap();
     };
     // The first stint began before Vigie did.
     request();
@@ -172,7 +172,7 @@ while True:
         let mut stream = common::connect(server.address());
         stream.write_all(b"hello").unwrap();
         stream.read_to_end(&mut Vec::new()).unwrap();
-        thread::sleep(Duration::from_millis(100));
+        wait_until_quiet(server.pid()).unwrap();
     };
     let kernel = || {
         let mut sums = (0, 0);
@@ -229,7 +229,7 @@ fn dead_threads_count() {
     let mut stream = common::connect(server.address());
     stream.write_all(b"go\n").unwrap();
     stream.read_to_end(&mut Vec::new()).unwrap();
-    thread::sleep(Duration::from_millis(100));
+    wait_until_quiet(server.pid()).unwrap();
     let scrape = settled_scrape(&vigie, |_| true);
     let (kernel, seen) = (process_cpu() - before, cpu(&scrape) - seen_before);
     println!("process {kernel}, Vigie {seen}");
@@ -255,11 +255,11 @@ fn run_queue_lengths() {
             thread::spawn(move || while !stop.load(std::sync::atomic::Ordering::Relaxed) {})
         })
         .collect();
-    thread::sleep(Duration::from_millis(100));
-    let scrape = vigie.scrape().unwrap();
+    let length = |scrape: &testkit::Scrape| scrape.sum("vigie_host_runqueue_length", &[]);
+    let scrape = settled_scrape(&vigie, |scrape| length(scrape) >= 4.0);
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     spinners.into_iter().for_each(|spinner| spinner.join().unwrap());
     let cpus = scrape.samples("vigie_host_runqueue_length").count();
     assert_eq!(cpus, thread::available_parallelism().unwrap().get());
-    assert!(scrape.sum("vigie_host_runqueue_length", &[]) >= 4.0);
+    assert!(length(&scrape) >= 4.0);
 }

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-use testkit::{Client, CountKey, Response, Scrape, Vigie};
+use testkit::{Client, CountKey, Response, Sched, Scrape, Vigie};
 
 /// What is true of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Run<'a> {
     truth: Truth,
     late: Option<String>,
     kept: Vec<Box<dyn Any + Send>>,
+    /// What the row's thread had run, and waited for a CPU, when the row began.
+    begin: Sched,
 }
 
 /// What is left of a run until it is judged.
@@ -36,6 +38,8 @@ pub struct Finished {
     pub truth: Truth,
     /// What was not counted while its connection was idle, though it should have been.
     pub late: Option<String>,
+    /// How long the row itself ran, or waited for a CPU, for each of its requests, in seconds.
+    pub work: f64,
     /// The listener, so that nobody else gets its port, and connections: open until Vigie's counts have been read.
     _kept: Vec<Box<dyn Any + Send>>,
 }
@@ -60,6 +64,7 @@ impl Finished {
             port,
             truth,
             late: None,
+            work: 0.0,
             _kept: Vec::new(),
         }
     }
@@ -78,17 +83,23 @@ impl<'a> Run<'a> {
             truth: Truth::default(),
             late: None,
             kept: Vec::new(),
+            begin: Sched::of_this_thread().context("reading the scheduler's books")?,
         })
     }
 
-    pub fn finish(mut self) -> Finished {
+    /// It has to be the thread that began it.
+    pub fn finish(mut self) -> Result<Finished> {
         self.kept.push(Box::new(self.listener));
-        Finished {
+        let end = Sched::of_this_thread().context("reading the scheduler's books")?;
+        let work = Duration::from_nanos(end.ran + end.waited - self.begin.ran - self.begin.waited);
+        let requests: usize = self.truth.answered.values().map(Vec::len).sum();
+        Ok(Finished {
             port: self.address.port(),
             truth: self.truth,
             late: self.late,
+            work: work.as_secs_f64() / requests.max(1) as f64,
             _kept: self.kept,
-        }
+        })
     }
 
     /// For a row whose server is another process.

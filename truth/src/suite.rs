@@ -125,7 +125,10 @@ impl Task {
             Ok(Err(error)) => runs.failed.push(format!("{error:#}")),
             Err(_) => runs.failed.push("the row itself panicked".to_owned()),
         }
-        runs.finished.push(run.finish());
+        match run.finish() {
+            Ok(finished) => runs.finished.push(finished),
+            Err(error) => runs.failed.push(format!("{error:#}")),
+        }
     }
 
     fn runs(&self) -> MutexGuard<'_, Runs> {

@@ -978,13 +978,7 @@ mod tests {
     #[test]
     fn the_running_kernel_resolves() {
         let path = "/sys/kernel/btf/vmlinux";
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                eprintln!("skipped: {path}: {error}");
-                return;
-            }
-        };
+        let bytes = std::fs::read(path).expect("Vigie needs a kernel with BTF");
         let btf = Btf::parse(&bytes).unwrap();
         let offset = |strukt, path| btf.offset(strukt, path).unwrap();
         let size = |strukt, path| btf.size(strukt, path).unwrap();

@@ -1,10 +1,10 @@
 //! Every alert that fired, as Prometheus remembers it, and which of them were right.
 
-use crate::process::{Sched, sched};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
+use testkit::Sched;
 use testkit::prometheus::{Api, Sample};
 
 /// The one alert that the churn has to raise.
@@ -140,7 +140,7 @@ impl Books {
     /// The books of the machine and of a process.
     pub fn read(process: u32) -> Result<Self> {
         Ok(Self {
-            process: sched(process)?,
+            process: Sched::of_process(process)?,
             ..Self::machine(&fs::read_to_string("/proc/stat")?)
         })
     }

@@ -1,10 +1,10 @@
 //! What a scrape takes and gives, and what Vigie holds.
 
-use crate::process::{map_bytes, sched, status};
+use crate::process::{map_bytes, status};
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use testkit::Vigie;
+use testkit::{Sched, Vigie};
 
 /// How many scrapes are taken: the best counts, as the machine may be another's for a while.
 const SCRAPES: usize = 20;
@@ -96,7 +96,7 @@ impl Footprint {
 
 /// The CPU time of a process.
 fn cpu_time(process: u32) -> Result<Duration> {
-    Ok(Duration::from_nanos(sched(process)?.ran))
+    Ok(Duration::from_nanos(Sched::of_process(process)?.ran))
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
