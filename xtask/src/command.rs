@@ -4,6 +4,7 @@ use crate::paths;
 use anyhow::{Context as _, Result, bail};
 use std::env;
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -35,6 +36,34 @@ pub fn run(command: &mut Command) -> Result<()> {
         bail!("'{text}' failed ({status})");
     }
     Ok(())
+}
+
+/// Runs cargo's tests with their output shown, and says how many of them were ignored.
+#[expect(clippy::print_stdout, reason = "what the tests say is shown as it comes")]
+pub fn run_tests(command: &mut Command) -> Result<u64> {
+    let text = describe(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run '{text}'"))?;
+    let mut ignored = 0;
+    for line in BufReader::new(child.stdout.take().context("no output")?).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        ignored += ignored_tests(&line).unwrap_or(0);
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("'{text}' failed ({status})");
+    }
+    Ok(ignored)
+}
+
+/// `test result: ok. 5 passed; 0 failed; 1 ignored; …`
+fn ignored_tests(line: &str) -> Option<u64> {
+    let (before, _) = line.strip_prefix("test result: ")?.split_once(" ignored;")?;
+    before.rsplit(' ').next()?.parse().ok()
 }
 
 /// Runs a command and gives its standard output. What it wrote to the standard error is part of the failure.
@@ -95,6 +124,14 @@ mod tests {
         assert_eq!(error, "'sh -c exit 4' failed (exit status: 4)");
         let error = run(&mut Command::new("/no/such/program")).unwrap_err();
         assert!(format!("{error:#}").starts_with("cannot run 'program': "), "{error:#}");
+    }
+
+    #[test]
+    fn ignored_tests_are_counted() {
+        let line = "test result: ok. 5 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.02s";
+        let script = format!("echo '{line}'; echo 'test a ... ignored'; echo '{line}'");
+        assert_eq!(run_tests(&mut shell(&script)).unwrap(), 4);
+        assert!(run_tests(&mut shell("exit 1")).is_err());
     }
 
     #[test]

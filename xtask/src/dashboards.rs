@@ -15,14 +15,15 @@ mod model;
 mod panels;
 mod promql;
 
-use crate::{paths, setup};
+use crate::paths;
+use crate::setup::{self, Monitoring, Tools};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug)]
 pub struct Options {
     /// Write the dashboards to dashboards/grafana/, and check nothing else
     #[arg(long)]
@@ -32,28 +33,25 @@ pub struct Options {
     lint: bool,
 }
 
-// === impl Options ===
-
-impl Options {
-    /// What needs no rights and no servers.
-    pub fn quick() -> Self {
-        Self {
-            lint: true,
-            ..Self::default()
-        }
-    }
-}
-
 /// Writes the dashboards, or checks them.
 pub fn run(options: &Options) -> Result<()> {
-    let files = files()?;
     if options.write {
-        for (path, text) in &files {
+        for (path, text) in &files()? {
             fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
             println!("wrote {}", path.display());
         }
         return Ok(());
     }
+    check()?;
+    if options.lint {
+        return Ok(());
+    }
+    check_live(&setup::ensure()?, &setup::ensure_monitoring()?)
+}
+
+/// Checks that the files are up to date, and the rules.
+pub fn check() -> Result<()> {
+    let files = files()?;
     for (path, text) in &files {
         let committed = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         if committed != *text {
@@ -77,11 +75,12 @@ pub fn run(options: &Options) -> Result<()> {
     for exception in lint::EXCEPTIONS {
         println!("  {} in {}: {}", exception.rule, exception.uid, exception.reason);
     }
-    if options.lint {
-        return Ok(());
-    }
-    let tools = setup::ensure()?;
-    live::run(&tools, &setup::ensure_monitoring()?, &dashboards)
+    Ok(())
+}
+
+/// Checks each query with the data of these Prometheus servers.
+pub fn check_live(tools: &Tools, monitoring: &[Monitoring]) -> Result<()> {
+    live::run(tools, monitoring, &committed()?)
 }
 
 /// The files that are written: a dashboard each, and what the original linter has to know.

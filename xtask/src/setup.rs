@@ -43,9 +43,19 @@ pub fn ensure_vm() -> Result<()> {
     packages::ensure(&packages::VM)
 }
 
-/// Fetches what is missing of Prometheus and Alertmanager: Debian bookworm's, and the newest.
+/// Fetches what is missing of Prometheus and Alertmanager: those that people have, and the newest.
 pub fn ensure_monitoring() -> Result<[Monitoring; 2]> {
-    monitoring::ensure()
+    Ok([ensure_stable_monitoring()?, ensure_moving_monitoring()?])
+}
+
+/// Those of Debian bookworm.
+pub fn ensure_stable_monitoring() -> Result<Monitoring> {
+    monitoring::ensure(monitoring::STABLE)
+}
+
+/// Those of Debian sid, which change.
+pub fn ensure_moving_monitoring() -> Result<Monitoring> {
+    monitoring::ensure(monitoring::MOVING)
 }
 
 /// Installs what is missing of the libraries that the metric profiles are compared with.

@@ -12,8 +12,10 @@ use super::{installing, ok};
 use crate::command;
 use crate::debian::{self, Apt};
 
-/// Debian's suites that they are taken from.
-const SUITES: [&str; 2] = ["bookworm", "sid"];
+/// The release that people have. Its programs do not change.
+pub const STABLE: &str = "bookworm";
+/// Where Debian puts what is new: what is there today may not be there tomorrow.
+pub const MOVING: &str = "sid";
 /// What is unpacked. Newer suites have `promtool` in a package of its own.
 const PACKAGES: [&str; 2] = ["prometheus", "prometheus-alertmanager"];
 
@@ -50,25 +52,19 @@ impl Monitoring {
     }
 }
 
-/// Fetches what is not there: bookworm's programs, and the newest.
-pub fn ensure() -> Result<[Monitoring; 2]> {
-    let cache = debian::cache()?.join("monitoring");
-    let place = |suite: &str| cache.join(suite);
-    let missing: Vec<&'static str> = SUITES.into_iter().filter(|suite| !place(suite).exists()).collect();
-    if !missing.is_empty() {
-        installing("prometheus, alertmanager (unpacked from Debian's packages)");
-        let apt = Apt::new()?;
-        for suite in missing {
-            fetch(&apt, suite, &place(suite)).with_context(|| format!("cannot fetch prometheus of Debian {suite}"))?;
-        }
+/// Fetches what is not there of a suite's programs.
+pub fn ensure(suite: &'static str) -> Result<Monitoring> {
+    let place = debian::cache()?.join("monitoring").join(suite);
+    let what = format!("prometheus and alertmanager of Debian {suite}");
+    if !place.exists() {
+        installing(&format!("{what} (unpacked from its packages)"));
+        fetch(&Apt::new()?, suite, &place).with_context(|| format!("cannot fetch {what}"))?;
     }
-    for suite in SUITES {
-        ok(&format!("prometheus and alertmanager of Debian {suite}"));
-    }
-    Ok(SUITES.map(|suite| Monitoring {
+    ok(&what);
+    Ok(Monitoring {
         suite,
-        programs: place(suite).join("usr/bin"),
-    }))
+        programs: place.join("usr/bin"),
+    })
 }
 
 fn fetch(apt: &Apt, suite: &str, place: &Path) -> Result<()> {
