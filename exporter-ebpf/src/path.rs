@@ -23,6 +23,9 @@ const ANY_HASH: u64 = 0x7be2_80a6_7d7b_e280;
 /// What is mixed into the shape of a path of which only the start is known.
 const CUT_HASH: u64 = 0x2f2e_2e2e_e280_a62f;
 
+/// What is mixed into the exact hash of a path, so that it is never a shape.
+const EXACT_HASH: u64 = 0x7b3d_3d7d_2f3d_3d2f;
+
 /// How many segments a path may have so that its levels can collapse, the empty one before the first `/` included: a power of
 /// two.
 pub const SEGMENTS: usize = 16;
@@ -42,6 +45,8 @@ pub fn has_slash(word: u32) -> u64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
     hash: u64,
+    /// The same, of the segments as they are.
+    exact: u64,
     segment_hash: u64,
     segment: Segment,
     /// How many segments are complete.
@@ -60,6 +65,7 @@ impl Shape {
     pub fn clear(&mut self) {
         // What is in `segments` is overwritten before it is read.
         self.hash = 0;
+        self.exact = 0;
         self.segment_hash = 0;
         self.segment = Segment::default();
         self.count = 0;
@@ -78,6 +84,7 @@ impl Shape {
         if byte == b'/' {
             let segment = self.last();
             self.hash = mix(self.hash, segment);
+            self.exact = mix(self.exact, self.segment_hash);
             self.keep(segment);
             self.count = self.count.wrapping_add(1);
             self.segment_hash = 0;
@@ -129,7 +136,13 @@ impl Shape {
         finish(mix(self.hash, self.last()) ^ self.cut) | 1
     }
 
-    /// The same; and its segments are complete, for [`Shape::collapse`].
+    /// The hash of the path itself: identifiers are not alike. Never 0, and no shape.
+    #[inline(always)]
+    pub fn exact(&self) -> u64 {
+        finish(mix(self.exact, self.segment_hash) ^ self.cut ^ here(EXACT_HASH)) | 1
+    }
+
+    /// The hash of the whole shape; and its segments are complete, for [`Shape::collapse`].
     #[inline(always)]
     pub fn close(&mut self) -> u64 {
         let last = self.last();
@@ -198,6 +211,15 @@ pub fn shape(path: &[u8]) -> u64 {
     read(path).finish()
 }
 
+/// The hash of the shape of a path, of which only the start may be known.
+pub fn shape_of(path: &[u8], is_cut: bool) -> u64 {
+    let mut shape = read(path);
+    if is_cut {
+        shape.cut();
+    }
+    shape.finish()
+}
+
 /// The shape of a whole path.
 pub fn read(path: &[u8]) -> Shape {
     let mut shape = Shape::default();
@@ -226,6 +248,26 @@ mod tests {
         }
         assert_eq!(shape(b"/a/1/b"), shape(b"/a/99999/b"));
         assert_eq!(shape(b"/a/1"), shape(b"/a/507f1f77bcf86cd799439011"));
+    }
+
+    #[test]
+    fn exact_hashes_differ_where_paths_do() {
+        let paths = [
+            "/", "//", "/a", "/a/", "/a/1", "/a/2", "/a/12", "/1/a", "/1/2", "/2/1", "/12",
+        ];
+        for (i, one) in paths.iter().enumerate() {
+            let exact = read(one.as_bytes()).exact();
+            assert_eq!(closed(one).exact(), exact);
+            for other in paths {
+                assert_ne!(exact, shape(other.as_bytes()));
+            }
+            for other in &paths[i + 1..] {
+                assert_ne!(exact, read(other.as_bytes()).exact());
+            }
+            let mut cut = read(one.as_bytes());
+            cut.cut();
+            assert_ne!(cut.exact(), exact);
+        }
     }
 
     proptest! {

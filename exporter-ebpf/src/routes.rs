@@ -33,12 +33,18 @@ pub extern "C" fn vigie_find_shape(request: *mut Request, shape: *const Shape) -
     };
     let service = request.service as u64;
     if !is_known(request.service) {
+        // It may have templates that tell paths of this shape apart.
+        request.shape = vigie_exact(shape);
         return SHOW;
     }
     let mut result = 0;
     let mut route = vigie_known_route(request.shape, service) as u32;
+    let mode = mode_of(request.service);
+    if route == ROUTE_UNKNOWN && mode & route_mode::EXACT != 0 {
+        request.shape = vigie_exact(shape);
+        route = vigie_known_route(request.shape, service) as u32;
+    }
     if route == ROUTE_UNKNOWN {
-        let mode = mode_of(request.service);
         if mode & route_mode::COLLAPSES != 0 {
             let collapsed = vigie_collapse(shape, service);
             if collapsed != request.shape {
@@ -77,6 +83,17 @@ pub extern "C" fn vigie_close_shape(shape: *mut Shape) -> u64 {
     // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
     match unsafe { shape.as_mut() } {
         Some(shape) => shape.close(),
+        None => 0,
+    }
+}
+
+/// The hash of a path itself, whose segments are complete.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_exact(shape: *const Shape) -> u64 {
+    // SAFETY: null, or a part of a map's value, as the verifier checks at each call.
+    match unsafe { shape.as_ref() } {
+        Some(shape) => shape.exact(),
         None => 0,
     }
 }

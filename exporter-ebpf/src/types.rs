@@ -69,6 +69,8 @@ pub mod route_mode {
     pub const TEMPLATED: u32 = 4;
     /// There have been so many paths that new ones are only shown as the budget of [`super::PATH_EVENTS`] allows.
     pub const LIMITED: u32 = 8;
+    /// There are templates that tell paths of one shape apart: a path whose shape is not taught goes by its exact hash.
+    pub const EXACT: u32 = 16;
 }
 
 /// How many new paths of a service are shown to user space in 2^30 nanoseconds, once there have been many. Beyond, requests are
@@ -886,6 +888,6 @@ mod tests {
         let all = 128 * per_cpu + processes + followed + books + rest + native;
         assert!(all < 64 << 20, "{all}");
         assert_eq!(size_of::<SchedValue>(), 176);
-        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4960));
+        assert_eq!((size_of::<Connection>(), size_of::<Pieces>()), (440, 4968));
     }
 }

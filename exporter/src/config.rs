@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use buckets::Buckets;
 pub use error::ConfigError;
 pub use profile::Profile;
-pub use rule::{ExeRule, ServiceRule};
+pub use rule::{ExeRule, ServiceRule, unit_matches};
 
 use error::Place;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -124,11 +124,13 @@ impl Config {
             None => DEFAULT_MAX_ROUTES,
         };
         let services = raw.services.unwrap_or_default();
+        let rules: Vec<ServiceRule> = services.iter().map(rule::check).collect::<Result<_, _>>()?;
+        rule::check_reach(&services, &rules)?;
         Ok(Self {
             buckets,
             profile,
             max_routes,
-            services: services.iter().map(rule::check).collect::<Result<_, _>>()?,
+            services: rules,
             ..Self::of(profile)
         })
     }

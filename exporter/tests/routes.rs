@@ -347,6 +347,79 @@ fn templates_come_from_the_config() {
     assert_eq!(scrape.sum("http_requests_total", &[("service", "shop")]), 31.0);
 }
 
+/// All forms of templates, on paths of few shapes: numbers, addresses, files with hashes, and long paths. What is sent is counted where it
+/// belongs, from the first request on.
+#[test]
+fn each_form_of_a_template_counts_exactly() {
+    let address = server(answer_all);
+    let config = format!(
+        "services:\n  - name: shop\n    port: {}\n    routes:\n      - /users/0\n      - /users/{{id:int}}\n      - /@{{user}}\n      \
+         - /files/{{id}}.json\n      - /v{{version}}/x\n      - /static/*\n      - /docs/{{path:path}}\n      - /orders/:id\n      \
+         - /carts/<uuid:id>\n",
+        address.port()
+    );
+    let (_directory, vigie) = vigie_with(&config);
+    let long = "x/".repeat(400);
+    let paths = |i: usize| {
+        [
+            ("/users/{id:int}", format!("/users/{}", i + 1)),
+            ("/users/0", "/users/0".to_owned()),
+            ("/users/{id}", format!("/users/a{i}@example.org")),
+            ("/@{user}", format!("/@{}", word(i))),
+            ("/@{user}", format!("/@a{i}@example.org")),
+            ("/{id}", format!("/{i}")),
+            ("/files/{id}.json", format!("/files/{i}.json")),
+            ("/files/{id}.json", format!("/files/0123456789abcd{i:02}.json")),
+            ("/files/{id}", format!("/files/0123456789abcd{i:02}.css")),
+            ("/v{version}/x", format!("/v{i}/x")),
+            ("/v{version}/x", format!("/v{i}.{i}/x?y=/v1/y")),
+            ("/static/*", format!("/static/{i}")),
+            ("/static/*", format!("/static/css/{i}/a.css")),
+            ("/static/*", "/static/".to_owned()),
+            ("/static/*", format!("/static/{long}{i}")),
+            ("/docs/{path:path}", format!("/docs/{}/{i}/", word(i))),
+            ("/orders/:id", format!("/orders/{}", word(i))),
+            (
+                "/carts/<uuid:id>",
+                format!("/carts/123e4567-e89b-12d3-a456-4266141740{i:02}"),
+            ),
+            ("/carts/{id}", format!("/carts/{i}")),
+        ]
+    };
+    let mut sent = std::collections::BTreeMap::<&str, u64>::new();
+    let rounds = 40;
+    for i in 0..rounds {
+        // All of a round at once, and in another order each time.
+        let mut round = paths(i);
+        round.rotate_left(i % 19);
+        let mut stream = connect(address);
+        for (expected, path) in round {
+            stream
+                .write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+                .unwrap();
+            read_head(&mut stream).unwrap();
+            *sent.entry(expected).or_default() += 1;
+        }
+    }
+    let expected: Vec<_> = sent
+        .into_iter()
+        .map(|(handler, count)| (handler, "GET", 200, count))
+        .collect();
+    let expected = counts(&expected);
+    assert_eq!(settled(&vigie, address.port(), &expected), expected);
+    let scrape = vigie.scrape().unwrap();
+    assert_eq!(lost(&scrape), 0.0);
+    // What is known costs nothing.
+    let before = events(&scrape);
+    let all: Vec<String> = (0..rounds).flat_map(|i| paths(i).map(|(_, path)| path)).collect();
+    let again = request_in_turn(address, all.iter().map(|path| ("GET", path.clone())));
+    let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
+    let scrape = settled_scrape(&vigie, |scrape| total(scrape) == 2 * again);
+    assert_eq!(events(&scrape), before);
+    let twice = expected.into_iter().map(|(key, count)| (key, 2 * count)).collect();
+    assert_eq!(scrape.requests(address.port()), twice);
+}
+
 /// A scanner has used up the places for paths that answer 404. A route that does so at first is found all the same.
 #[test]
 fn a_late_route_is_found() {

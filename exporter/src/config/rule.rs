@@ -26,7 +26,7 @@ pub struct ServiceRule {
     pub exe: Option<ExeRule>,
     /// Regular expression searched in the command line.
     pub cmdline: Option<Regex>,
-    /// Systemd unit, with its `.service` suffix.
+    /// Systemd unit, with its `.service` suffix. `shop@.service` stands for all instances.
     pub unit: Option<String>,
     /// Container id or its first digits, in lower case.
     pub container: Option<String>,
@@ -61,14 +61,16 @@ pub(super) fn check(raw: &Spanned<RawRule>) -> Result<ServiceRule, Place> {
     }
     let routes = check_routes(rule.routes.as_ref(), "route")?;
     let long_lived = check_routes(rule.long_lived.as_ref(), "long-lived route")?;
+    check_order(&first_long_lived(&long_lived, &routes))?;
+    check_order(&long_lived)?;
     Ok(ServiceRule {
         ports: optional(rule.port.as_ref(), check_ports)?.unwrap_or_default(),
         exe: optional(rule.exe.as_ref(), check_exe)?,
         cmdline: optional(rule.cmdline.as_ref(), check_cmdline)?,
         unit: optional(rule.unit.as_ref(), check_unit)?,
         container: optional(rule.container.as_ref(), check_container)?,
-        routes: first_long_lived(&long_lived, routes),
-        long_lived,
+        routes: templates(first_long_lived(&long_lived, &routes)),
+        long_lived: templates(long_lived),
         name,
     })
 }
@@ -82,6 +84,9 @@ fn check_name(name: &Spanned<String>) -> Result<String, Place> {
     if !(1..=MAX_NAME).contains(&length) {
         let problem = format!("the service name has {length} characters");
         return Err(Place::at(name, &problem, "use 1 to 128 characters"));
+    }
+    if name.value.trim().is_empty() {
+        return Err(Place::at(name, "the service name is blank", "use 1 to 128 characters"));
     }
     if name.value.chars().any(char::is_control) {
         let problem = format!("control character in the service name {}", quoted(&name.value));
@@ -106,7 +111,8 @@ fn check_ports(ports: &Spanned<Ports>) -> Result<Vec<u16>, Place> {
 
 fn check_exe(exe: &Spanned<String>) -> Result<ExeRule, Place> {
     let text = exe.value.as_str();
-    if text.is_empty() || text.ends_with('/') || text.contains('\0') {
+    let is_file = !matches!(text.rsplit('/').next(), None | Some("" | "." | ".."));
+    if !is_file || text.contains(char::is_control) || text.trim() != text {
         let problem = format!("exe {} is not a file", quoted(text));
         return Err(Place::at(exe, &problem, "give an absolute path or a file name"));
     }
@@ -124,21 +130,61 @@ fn check_cmdline(pattern: &Spanned<String>) -> Result<Regex, Place> {
     if pattern.value.is_empty() {
         return Err(Place::at(pattern, "cmdline is empty", "give a regular expression"));
     }
-    Regex::new(&pattern.value).map_err(|error| {
+    if pattern.value.ends_with('\n') {
+        let problem = format!(
+            "cmdline {} ends with a line break, which no command line does",
+            quoted(&pattern.value)
+        );
+        return Err(Place::at(pattern, &problem, "write it in quotes, or after >-"));
+    }
+    let regex = Regex::new(&pattern.value).map_err(|error| {
         let text = error.to_string();
         let reason = text.rsplit_once("error: ").map_or(text.as_str(), |(_, last)| last);
         let problem = format!("bad regex {}, {}", quoted(&pattern.value), one_line(reason));
         Place::at(pattern, &problem, "fix it, or escape the special characters with '\\'")
-    })
+    })?;
+    if never_matches(&pattern.value) {
+        let problem = format!("the regex {} can never match", quoted(&pattern.value));
+        return Err(Place::at(pattern, &problem, "fix it, or remove it"));
+    }
+    Ok(regex)
+}
+
+/// Whether a regular expression matches nothing at all, as `[a&&b]`; or wants the zero byte that stands between arguments in `/proc`, in the
+/// place of which the command line has blanks here.
+fn never_matches(pattern: &str) -> bool {
+    let is_empty = regex_syntax::parse(pattern).is_ok_and(|parsed| parsed.properties().minimum_len().is_none());
+    is_empty || pattern.contains('\0') || pattern.contains(r"\x00")
 }
 
 fn check_unit(unit: &Spanned<String>) -> Result<String, Place> {
-    const OTHERS: [&str; 7] = [".scope", ".slice", ".socket", ".target", ".timer", ".mount", ".path"];
+    const OTHERS: [&str; 10] = [
+        ".automount",
+        ".device",
+        ".mount",
+        ".path",
+        ".scope",
+        ".slice",
+        ".socket",
+        ".swap",
+        ".target",
+        ".timer",
+    ];
     let text = unit.value.as_str();
-    let bad = text.is_empty() || text.contains(|c: char| c == '/' || c.is_whitespace());
+    let refuse = |hint: &str| {
+        Err(Place::at(
+            unit,
+            &format!("unit {} is not a service", quoted(text)),
+            hint,
+        ))
+    };
+    if text.contains(['*', '?', '[']) {
+        return refuse("name one unit; shop@.service stands for all instances of it");
+    }
+    let base = text.strip_suffix(".service").unwrap_or(text);
+    let bad = base.is_empty() || base.starts_with('@') || text.contains(|c: char| c == '/' || c.is_whitespace());
     if bad || OTHERS.iter().any(|suffix| text.ends_with(suffix)) {
-        let problem = format!("unit {} is not a service", quoted(text));
-        return Err(Place::at(unit, &problem, "give a unit such as store.service"));
+        return refuse("give a unit such as store.service");
     }
     let name = crate::observe::cgroup::unescape(text);
     Ok(if name.ends_with(".service") {
@@ -158,9 +204,12 @@ fn check_container(id: &Spanned<String>) -> Result<String, Place> {
     Ok(text.to_ascii_lowercase())
 }
 
-fn check_routes(routes: Option<&Vec<Spanned<String>>>, what: &str) -> Result<Vec<Template>, Place> {
+/// A template, and where it stands in the file.
+type Route<'a> = (&'a Spanned<String>, Template);
+
+fn check_routes<'a>(routes: Option<&'a Vec<Spanned<String>>>, what: &str) -> Result<Vec<Route<'a>>, Place> {
     let routes = routes.into_iter().flatten();
-    routes.map(|route| check_route(route, what)).collect()
+    routes.map(|route| Ok((route, check_route(route, what)?))).collect()
 }
 
 fn check_route(route: &Spanned<String>, what: &str) -> Result<Template, Place> {
@@ -172,14 +221,104 @@ fn check_route(route: &Spanned<String>, what: &str) -> Result<Template, Place> {
     })
 }
 
+/// Refuses a template behind one that matches all its paths.
+fn check_order(routes: &[Route<'_>]) -> Result<(), Place> {
+    for (i, (place, route)) in routes.iter().enumerate() {
+        let before = routes.get(..i).unwrap_or_default();
+        let Some((_, other)) = before.iter().find(|(_, other)| other.covers(route)) else {
+            continue;
+        };
+        let problem = format!(
+            "the route {} can never match, because {} is tried before it and matches the same",
+            quoted(route.as_str()),
+            quoted(other.as_str())
+        );
+        let hint = if route.covers(other) {
+            "keep only one of them"
+        } else {
+            "move it up"
+        };
+        return Err(Place::at(place, &problem, hint));
+    }
+    Ok(())
+}
+
 /// All routes in the order in which they are tried: long-lived ones first, but for those that have their place among the
 /// others.
-fn first_long_lived(long_lived: &[Template], routes: Vec<Template>) -> Vec<Template> {
-    let mut all: Vec<Template> = long_lived
-        .iter()
-        .filter(|template| !routes.contains(template))
-        .cloned()
-        .collect();
-    all.extend(routes);
-    all
+fn first_long_lived<'a>(long_lived: &[Route<'a>], routes: &[Route<'a>]) -> Vec<Route<'a>> {
+    let is_there = |template: &Template| routes.iter().any(|(_, route)| route == template);
+    let first = long_lived.iter().filter(|(_, template)| !is_there(template));
+    first.chain(routes).cloned().collect()
+}
+
+fn templates(routes: Vec<Route<'_>>) -> Vec<Template> {
+    routes.into_iter().map(|(_, template)| template).collect()
+}
+
+/// Refuses a rule that no process can reach, because one before it matches whatever it does.
+pub(super) fn check_reach(raw: &[Spanned<RawRule>], rules: &[ServiceRule]) -> Result<(), Place> {
+    for (i, (place, rule)) in raw.iter().zip(rules).enumerate() {
+        let before = rules.get(..i).unwrap_or_default();
+        let Some(other) = before.iter().find(|other| other.covers(rule)) else {
+            continue;
+        };
+        let problem = format!(
+            "the rule of service {} can never match, because that of {} stands before it and matches the same",
+            quoted(&rule.name),
+            quoted(&other.name)
+        );
+        let hint = if rule.covers(other) {
+            "keep only one of them"
+        } else {
+            "move it up"
+        };
+        return Err(Place::at(place, &problem, hint));
+    }
+    Ok(())
+}
+
+impl ServiceRule {
+    /// Whether every process that `other` matches is matched by this rule, too. `false`: not, or it is not seen here.
+    fn covers(&self, other: &Self) -> bool {
+        let Self {
+            name: _,
+            ports,
+            exe,
+            cmdline,
+            unit,
+            container,
+            routes: _,
+            long_lived: _,
+        } = self;
+        let has = |port: &u16| ports.contains(port);
+        let is_begun_by = |prefix: &String| {
+            other
+                .container
+                .as_ref()
+                .is_some_and(|id| id.starts_with(prefix.as_str()))
+        };
+        (ports.is_empty() || !other.ports.is_empty() && other.ports.iter().all(has))
+            && exe.as_ref().is_none_or(|exe| other.exe.as_ref() == Some(exe))
+            && cmdline.as_ref().is_none_or(|regex| {
+                other
+                    .cmdline
+                    .as_ref()
+                    .is_some_and(|other| other.as_str() == regex.as_str())
+            })
+            && unit
+                .as_ref()
+                .is_none_or(|unit| other.unit.as_ref().is_some_and(|other| unit_matches(unit, other)))
+            && container.as_ref().is_none_or(is_begun_by)
+    }
+}
+
+/// Whether a unit is the one that a rule wants, or an instance of it.
+#[must_use]
+pub fn unit_matches(wanted: &str, unit: &str) -> bool {
+    match wanted.strip_suffix("@.service") {
+        None => unit == wanted,
+        Some(template) => unit
+            .strip_prefix(template)
+            .is_some_and(|rest| rest.starts_with('@') && rest.ends_with(".service")),
+    }
 }

@@ -159,8 +159,40 @@ fn says_where_and_what_to_do() {
             "vigie.yml:4:14: bad route \"api\", a route must start with '/': write it like /api/items/{id}",
         ),
         (
-            "services:\n  - name: a\n    port: 1\n    long_lived: [/a, '/events/*']\n",
-            "vigie.yml:4:22: bad long-lived route \"/events/*\", wildcards are not supported in a route: use one {name} per segment",
+            "services:\n  - name: a\n    port: 1\n    long_lived: [/a, '/*/events']\n",
+            "vigie.yml:4:22: bad long-lived route \"/*/events\", what stands for all that is left must be the whole last segment: end the route with /* or /{path:path}",
+        ),
+        (
+            "services:\n  - name: a\n    port: 1\n    routes: ['/u/{id}', /u/me]\n",
+            "vigie.yml:4:25: the route \"/u/me\" can never match, because \"/u/{id}\" is tried before it and matches the same: move it up",
+        ),
+        (
+            "services:\n  - name: a\n    port: 1\n    routes: ['/u/{id}', '/u/:name']\n",
+            "vigie.yml:4:25: the route \"/u/:name\" can never match, because \"/u/{id}\" is tried before it and matches the same: keep only one of them",
+        ),
+        (
+            "services:\n  - name: a\n    port: 1\n    long_lived: ['/events/*']\n    routes: [/events/new]\n",
+            "vigie.yml:5:14: the route \"/events/new\" can never match, because \"/events/*\" is tried before it and matches the same: move it up",
+        ),
+        (
+            "services:\n  - {name: a, port: 1}\n  - {name: b, port: 1, exe: nginx}\n",
+            "vigie.yml:3:5: the rule of service \"b\" can never match, because that of \"a\" stands before it and matches the same: move it up",
+        ),
+        (
+            "services:\n  - {name: a, unit: a}\n  - {name: b, unit: a.service}\n",
+            "vigie.yml:3:5: the rule of service \"b\" can never match, because that of \"a\" stands before it and matches the same: keep only one of them",
+        ),
+        (
+            "services:\n  - name: a\n    unit: 'shop@*.service'\n",
+            "vigie.yml:3:11: unit \"shop@*.service\" is not a service: name one unit; shop@.service stands for all instances of it",
+        ),
+        (
+            "services:\n  - name: a\n    cmdline: |\n      uvicorn\n",
+            "vigie.yml:3:14: cmdline \"uvicorn\\n\" ends with a line break, which no command line does: write it in quotes, or after >-",
+        ),
+        (
+            "services:\n  - name: a\n    cmdline: '[a&&b]'\n",
+            "vigie.yml:3:14: the regex \"[a&&b]\" can never match: fix it, or remove it",
         ),
         (
             "services:\n  - name: a\n    port: 1\n    long_lived: /events\n",
@@ -223,6 +255,18 @@ fn refuses_bad_values() {
         "services: [{name: a, exe: bin/python}]",
         "services: [{name: a, exe: /bin/}]",
         "services: [{name: a, exe: ''}]",
+        "services: [{name: a, exe: ..}]",
+        "services: [{name: a, exe: /usr/bin/.}]",
+        "services: [{name: a, exe: ' nginx'}]",
+        "services: [{name: ' ', port: 1}]",
+        "services: [{name: a, unit: '*.service'}]",
+        "services: [{name: a, unit: '@.service'}]",
+        "services: [{name: a, unit: .service}]",
+        "services: [{name: a, unit: a.swap}]",
+        "services: [{name: a, cmdline: 'python3\\x00-m'}]",
+        "services: [{name: a, port: 1, routes: [/a, /a]}]",
+        "services: [{name: a, port: 1, long_lived: [/a, /a], routes: [/a]}]",
+        "services: [{name: a, port: 1, routes: ['/u/:id?']}]",
         "services: [{name: a, cmdline: ''}]",
         "services: [{name: a, cmdline: '(a{1000}){1000}'}]",
         "services: [{name: a, container: abc}]",
@@ -264,12 +308,39 @@ fn deep_or_exploding_texts_are_refused() {
 fn aliases_and_merges_are_followed() {
     let text = "services:\n- &a {name: a, port: 1}\n- {<<: *a, name: b}\n- {name: c, port: [*p]}\n";
     assert!(error(text).starts_with("vigie.yml:4:"));
-    let text = "services:\n- &a {name: a, port: 1}\n- {<<: *a, name: b}\n";
+    let text = "services:\n- &a {name: a, port: 1, exe: a}\n- {<<: *a, name: b, exe: b}\n";
     let services = Config::parse(text, "x").unwrap().services;
     assert_eq!(
         (services[1].name.as_str(), services[1].ports.as_slice()),
         ("b", &[1_u16][..])
     );
+}
+
+/// A rule behind another one that does not match all that it does.
+#[test]
+fn rules_that_can_match_are_taken() {
+    for (one, other) in [
+        ("port: [1, 2]", "port: [2, 3]"),
+        ("port: 1", "exe: a"),
+        ("exe: a", "exe: b"),
+        ("exe: a, port: 1", "exe: a"),
+        ("cmdline: a", "cmdline: b"),
+        ("unit: shop@blue", "unit: shop@"),
+        ("unit: shop@", "unit: shop"),
+        ("container: 'abcd1'", "container: 'abcd2'"),
+        ("container: 'abcd1'", "container: 'abcd'"),
+    ] {
+        let rules = |one: &str, other: &str| format!("services: [{{name: a, {one}}}, {{name: b, {other}}}]");
+        assert!(Config::parse(&rules(one, other), "x").is_ok(), "{one} {other}");
+    }
+    for (one, other) in [
+        ("port: [1, 2]", "port: 2"),
+        ("unit: shop@", "unit: shop@blue.service"),
+        ("container: 'ABCD'", "container: 'abcd1', port: 1"),
+        ("exe: a", "exe: a, cmdline: b"),
+    ] {
+        assert!(error(&format!("services: [{{name: a, {one}}}, {{name: b, {other}}}]")).contains("can never match"));
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod workers;
 pub use remembered::Remembered;
 pub use workers::{named_by_parent, namer};
 
-use crate::config::{ExeRule, ServiceRule};
+use crate::config::{ExeRule, ServiceRule, unit_matches};
 use crate::observe::cgroup::{container_id, place, systemd_unit};
 use crate::observe::containers::{Container, ContainerFiles};
 use crate::observe::identity::Identity;
@@ -133,7 +133,7 @@ pub fn describe(
 /// Whether every condition of a rule is met.
 #[must_use]
 pub fn rule_matches(rule: &ServiceRule, process: &ProcessInfo, listening_ports: &[u16]) -> bool {
-    let unit = |wanted: &String| systemd_unit(&process.cgroups).is_some_and(|unit| unit == *wanted);
+    let unit = |wanted: &String| systemd_unit(&process.cgroups).is_some_and(|unit| unit_matches(wanted, &unit));
     let container = |prefix: &String| container_id(&process.cgroups).is_some_and(|id| id.starts_with(prefix.as_str()));
     let port = rule.ports.iter().any(|port| listening_ports.contains(port));
     (rule.ports.is_empty() || port)

@@ -29,7 +29,7 @@ use vigie_ebpf::{
 use self::numbers::{Numbers, slot};
 use super::{
     handler,
-    template::{Template, first_match},
+    template::{Found, Template, find, tell_values},
 };
 
 /// The handler of paths whose answers said nothing about them.
@@ -120,6 +120,8 @@ struct Service {
     /// The levels that have collapsed.
     collapsed: HashSet<u64>,
     is_templated: bool,
+    /// Whether its templates tell paths of one shape apart.
+    is_exact: bool,
     /// Whether paths are turned away because all places are taken.
     is_closed: bool,
     /// Whether the places of pending paths are taken.
@@ -330,8 +332,12 @@ impl Routes {
         templates: &[Template],
     ) -> Option<Lesson> {
         let of_service = self.services.entry(service).or_default();
-        of_service.is_templated = !templates.is_empty();
         let is_closed = of_service.is_closed;
+        if of_service.is_templated == templates.is_empty() {
+            of_service.is_templated = !templates.is_empty();
+            of_service.is_exact = tell_values(templates);
+            self.tell_mode(service);
+        }
         if !is_busy
             && let Some(Known::Route(route)) = self.shapes.get(&(service, shape))
             && stands(&self.numbers, is_closed, *route)
@@ -342,16 +348,27 @@ impl Routes {
                 route: *route,
             });
         }
-        let target = handler::path(path);
-        let template = first_match(templates, target).filter(|_| !truncated);
+        let Found { template, by_value } = find(templates, handler::path(path), truncated);
+        // What all paths of a shape are is taught for it. Else it holds for this path, by whose own hash the kernel asks then.
+        let taught = if by_value {
+            shape
+        } else {
+            path::shape_of(path, truncated)
+        };
         if let Some(template) = template {
             let route = self.templated(service, template.as_str())?;
             self.shapes.put((service, shape), Known::Route(route));
-            return Some(Lesson::Route { service, shape, route });
+            self.shapes.put((service, taught), Known::Route(route));
+            return Some(Lesson::Route {
+                service,
+                shape: taught,
+                route,
+            });
         }
-        let path = self.path(service, shape, path, truncated, is_busy);
+        let path = self.path(service, taught, path, truncated, is_busy);
         let known = self.by_name.get(&(service, path.handler.clone())).copied();
         if let Some(route) = known.filter(|route| stands(&self.numbers, is_closed, *route)) {
+            self.shapes.put((service, shape), Known::Route(route));
             let shape = path.shape;
             self.shapes.put((service, shape), Known::Route(route));
             return Some(Lesson::Route { service, shape, route });
@@ -605,7 +622,8 @@ impl Routes {
             (is_limited, route_mode::LIMITED),
         ];
         let bits = bits.into_iter().filter(|(is_set, _)| *is_set && is_limited);
-        let mode = bits.fold(0, |mode, (_, bit)| mode | bit);
+        let exact = if of_service.is_exact { route_mode::EXACT } else { 0 };
+        let mode = bits.fold(exact, |mode, (_, bit)| mode | bit);
         if mode != of_service.mode {
             of_service.mode = mode;
             self.lessons.push(Lesson::Mode { service, mode });
@@ -738,6 +756,11 @@ impl Routes {
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
+}
+
+/// What the kernel has to know of a service's routes before its first request.
+pub fn start_mode(templates: &[Template]) -> u32 {
+    if tell_values(templates) { route_mode::EXACT } else { 0 }
 }
 
 /// Whether what is known of a shape still holds.

@@ -12,12 +12,12 @@ use super::{Books, removed, route_key};
 // === impl Books ===
 
 impl Books {
-    /// Gives a slot to a service: what others have had counted there is gone before.
+    /// Gives a slot to a service, whose routes have this mode: what others have had counted there is gone before.
     ///
     /// # Errors
     ///
     /// If a map cannot be written.
-    pub fn give_slot(&mut self, number: u16) -> Result<()> {
+    pub fn give_slot(&mut self, number: u16, mode: u32) -> Result<()> {
         let place = slot(number);
         self.in_flight
             .set(place, PerCpuValues::try_from(vec![0; self.cpus])?, 0)?;
@@ -30,7 +30,7 @@ impl Books {
         )?;
         self.trouble
             .set(place, PerCpuValues::try_from(vec![Default::default(); self.cpus])?, 0)?;
-        self.route_modes.set(place, 0, 0)?;
+        self.route_modes.set(place, mode, 0)?;
         self.killed.set(place, Killed::default(), 0)?;
         Ok(self.owners.set(place, u32::from(number), 0)?)
     }

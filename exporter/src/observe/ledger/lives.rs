@@ -14,6 +14,7 @@ use crate::{
     kernel::books::route_key,
     observe::{
         process::ProcessInfo,
+        routes,
         services::{Change, Kill},
         traced::monotonic,
         usage::{Living, living},
@@ -233,7 +234,8 @@ impl Ledger {
             if let Change::Given(number) = change
                 && self.services.get(*number).is_some()
             {
-                self.books.give_slot(*number)?;
+                let mode = routes::start_mode(self.services.templates(*number));
+                self.books.give_slot(*number, mode)?;
             }
         }
         ended

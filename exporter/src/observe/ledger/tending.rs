@@ -22,7 +22,9 @@ impl Ledger {
                 above,
                 is_collapsed,
             } => self.books.collapse(service, above, is_collapsed),
-            Lesson::Mode { service, mode } => self.books.set_route_mode(service, mode),
+            Lesson::Mode { service, mode } if self.is_known(service) => self.books.set_route_mode(service, mode),
+            // Its slot may be another's by now.
+            Lesson::Mode { .. } => Ok(()),
             Lesson::Epoch(epoch) => self.books.set_route_epoch(epoch),
         }
     }

@@ -288,6 +288,25 @@ fn rules_need_every_condition_and_the_first_wins() {
 }
 
 #[test]
+fn a_template_unit_stands_for_its_instances() {
+    for (wanted, unit, expected) in [
+        ("shop@.service", "shop@blue.service", true),
+        ("shop@", "shop@1.service", true),
+        ("shop@blue", "shop@blue.service", true),
+        ("shop@blue", "shop@green.service", false),
+        ("shop@", "shop.service", false),
+        ("shop@", "shop-eu@1.service", false),
+        ("shop", "shop@1.service", false),
+    ] {
+        let rules = Config::parse(&format!("services: [{{name: s, unit: {wanted}}}]"), "x").unwrap();
+        let mut server = process("/usr/bin/shop", "/", &["shop"]);
+        server.cgroups = vec![format!("0::/system.slice/{unit}")];
+        let is_named = describe(&server, None, &[], &rules.services).rule.is_some();
+        assert_eq!(is_named, expected, "{wanted} {unit}");
+    }
+}
+
+#[test]
 fn without_executable_the_command_name_is_used() {
     let kernel = ProcessInfo::from_parts(2, "kthreadd", vec![]);
     assert_eq!(auto(&kernel), "kthreadd");

@@ -60,6 +60,10 @@ impl Kernel {
         let mut whole = path::read(path.as_bytes());
         let mut shape = whole.close();
         let mut route = self.taught(service, shape);
+        if route.is_none() && mode & route_mode::EXACT != 0 {
+            shape = whole.exact();
+            route = self.taught(service, shape);
+        }
         if route.is_none() && mode & route_mode::COLLAPSES != 0 {
             let collapsed = whole.collapse(|above| self.levels.contains(&(service, above)));
             if collapsed != shape {
@@ -317,6 +321,57 @@ fn templates_come_first_and_outside_the_cap() {
     assert_eq!(&*routes.handler(route), "/u/{name}");
     let other = routes.seen(1, path::shape(b"/u/bob"), b"/u/bob", false, false, &templates);
     assert_eq!(taught(other), Some(route));
+}
+
+/// Paths of one shape, some of which are one template's, some another's, and some none's: whatever comes first, each is counted where it belongs.
+#[test]
+fn templates_tell_paths_of_one_shape_apart() {
+    let templates = [
+        "/u/0",
+        "/u/{n:int}",
+        "/x/item_{n}",
+        "/files/{path:path}",
+        "/w/{id}.json",
+    ];
+    let paths = [
+        ("/u/0", "/u/0"),
+        ("/u/17", "/u/{n:int}"),
+        ("/u/ada@example.org", "/u/{id}"),
+        ("/u/18", "/u/{n:int}"),
+        ("/x/17", "/x/{id}"),
+        ("/x/item_17", "/x/item_{n}"),
+        ("/x/item_x", "/x/item_{n}"),
+        ("/files/a/17", "/files/{path:path}"),
+        ("/files/", "/files/{path:path}"),
+        ("/w/17.json", "/w/{id}.json"),
+        ("/w/0123456789abcdef.json", "/w/{id}.json"),
+        ("/w/0123456789abcdef.css", "/w/{id}"),
+        ("/other/17", "/other/{id}"),
+    ];
+    for first in 0..paths.len() {
+        let mut host = Host::new(Routes::new(50));
+        host.templates = templates.map(|text| Template::parse(text).unwrap()).into();
+        host.kernel.modes.insert(1, start_mode(&host.templates));
+        for round in 0..3 {
+            for (path, expected) in paths[first..].iter().chain(&paths[..first]) {
+                assert_eq!(
+                    host.request(path, 200),
+                    *expected,
+                    "{path} after {first}, round {round}"
+                );
+            }
+        }
+        // What is known costs nothing: each path once, and each series.
+        let before = host.kernel.events;
+        for (path, _) in paths {
+            host.request(path, 200);
+        }
+        assert_eq!(host.kernel.events, before);
+        // Of a shape that no template tells apart all paths are known.
+        host.request("/other/18", 200);
+        host.request("/files/a/18", 200);
+        assert_eq!(host.kernel.events, before);
+    }
 }
 
 #[test]
