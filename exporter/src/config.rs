@@ -6,6 +6,7 @@ mod fields;
 mod profile;
 mod raw;
 mod rule;
+mod service_label;
 pub(crate) mod text;
 
 use std::fs::File;
@@ -18,6 +19,7 @@ pub use buckets::Buckets;
 pub use error::ConfigError;
 pub use profile::Profile;
 pub use rule::{ExeRule, ServiceRule, unit_matches};
+pub use service_label::SERVICE;
 
 use error::Place;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,6 +42,8 @@ pub struct Config {
     pub buckets: Buckets,
     /// Whose names the request metrics have.
     pub profile: Profile,
+    /// What the label is called that names the service.
+    pub service_label: &'static str,
     /// Most routes kept for one service.
     pub max_routes: u32,
     /// Naming rules, the first match wins.
@@ -63,6 +67,7 @@ impl Config {
         Self {
             buckets: profile.default_buckets(),
             profile,
+            service_label: SERVICE,
             max_routes: DEFAULT_MAX_ROUTES,
             services: Vec::new(),
             retention: RETENTION,
@@ -123,12 +128,14 @@ impl Config {
                 .ok_or_else(|| Place::at(&limit, "max_routes is out of range", "use 1 to 5000"))?,
             None => DEFAULT_MAX_ROUTES,
         };
+        let service_label = raw.service_label.as_ref().map(service_label::check).transpose()?;
         let services = raw.services.unwrap_or_default();
         let rules: Vec<ServiceRule> = services.iter().map(rule::check).collect::<Result<_, _>>()?;
         rule::check_reach(&services, &rules)?;
         Ok(Self {
             buckets,
             profile,
+            service_label: service_label.unwrap_or(SERVICE),
             max_routes,
             services: rules,
             ..Self::of(profile)

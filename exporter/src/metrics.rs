@@ -3,7 +3,7 @@
 pub mod clients;
 pub mod families;
 pub mod format;
-mod labels;
+pub mod labels;
 pub mod model;
 mod openmetrics;
 mod phases;

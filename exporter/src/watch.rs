@@ -46,6 +46,7 @@ pub struct Watch {
     ledger: Mutex<Ledger>,
     families: Families,
     profile: Profile,
+    service_label: &'static str,
     /// How long what has ended is shown at the least.
     retention: Duration,
     ended: Notify,
@@ -68,6 +69,8 @@ pub struct Metrics {
 pub struct Wanted {
     /// Under which names.
     pub profile: Profile,
+    /// What the label is called that names the service.
+    pub service_label: &'static str,
     /// In which format.
     pub format: Format,
     /// Whether it wants to know in OpenMetrics, too, when each metric was 0.
@@ -130,6 +133,7 @@ impl Watch {
             ledger: Mutex::new(ledger),
             families,
             profile: config.profile,
+            service_label: config.service_label,
             tracers: Mutex::new(Tracers::new(traces)),
             scrapers: Mutex::default(),
             clients: Clients::default(),
@@ -150,6 +154,11 @@ impl Watch {
         self.profile
     }
 
+    /// What the config calls the label that names the service.
+    pub fn service_label(&self) -> &'static str {
+        self.service_label
+    }
+
     /// The clients' connections.
     pub fn clients(&self) -> &Clients {
         &self.clients
@@ -163,6 +172,7 @@ impl Watch {
     pub fn metrics(&self, wanted: Wanted) -> Result<Metrics> {
         let Wanted {
             profile,
+            service_label,
             format,
             with_created,
             scraper,
@@ -192,6 +202,7 @@ impl Watch {
         }
         families.extend(scrapers.families());
         families.extend(self.clients.families());
+        metrics::labels::rename_service(&mut families, service_label);
         let metrics = Metrics {
             body: format.encode(&families, with_created),
             taken: snapshot.taken,

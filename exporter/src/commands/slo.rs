@@ -30,7 +30,8 @@ struct Generate {
     /// The objectives.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Vigie's own configuration, if it has one: the threshold of a latency objective has to be one of its buckets.
+    /// Vigie's own configuration, if it has one: the threshold of a latency objective has to be one of
+    /// its buckets, and 'service_label' names the label of the service.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
     /// The file to write; one that is there is replaced. '-' is standard output.
@@ -61,7 +62,7 @@ impl Generate {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
-        let objectives = Objectives::load(&self.config, &vigie.buckets)?;
+        let objectives = Objectives::load(&self.config, &vigie)?;
         let text = rules::text(&objectives);
         Output::open(&self.output)
             .and_then(|output| output.write(text.as_bytes()))

@@ -15,6 +15,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) max_routes: Option<Spanned<i64>>,
     #[serde(default)]
+    pub(super) service_label: Option<Spanned<String>>,
+    #[serde(default)]
     pub(super) services: Option<Vec<Spanned<RawRule>>>,
 }
 

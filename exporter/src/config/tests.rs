@@ -120,7 +120,7 @@ fn says_where_and_what_to_do() {
     for (text, expected) in [
         (
             "max_routes: 2\nbucket: [1]\n",
-            "vigie.yml:2:1: unknown key \"bucket\": known keys: buckets, profile, max_routes, services",
+            "vigie.yml:2:1: unknown key \"bucket\": known keys: buckets, profile, max_routes, service_label, services",
         ),
         (
             "services:\n  - name: a\n    port: 1\n    path: /x\n",
@@ -195,6 +195,18 @@ fn says_where_and_what_to_do() {
             "vigie.yml:3:14: the regex \"[a&&b]\" can never match: fix it, or remove it",
         ),
         (
+            "service_label: 1st\n",
+            "vigie.yml:1:16: service_label \"1st\" is no name of a label: use letters, digits and '_', and no digit first",
+        ),
+        (
+            "service_label: __app\n",
+            "vigie.yml:1:16: service_label \"__app\" begins as Prometheus' own labels do: use a name such as app",
+        ),
+        (
+            "service_label: handler\n",
+            "vigie.yml:1:16: service_label \"handler\" is the name of another label: use a name such as app",
+        ),
+        (
             "services:\n  - name: a\n    port: 1\n    long_lived: /events\n",
             "vigie.yml:4:17: wrong type of value: expected a list",
         ),
@@ -267,6 +279,11 @@ fn refuses_bad_values() {
         "services: [{name: a, port: 1, routes: [/a, /a]}]",
         "services: [{name: a, port: 1, long_lived: [/a, /a], routes: [/a]}]",
         "services: [{name: a, port: 1, routes: ['/u/:id?']}]",
+        "service_label: ''",
+        "service_label: a-b",
+        "service_label: pod",
+        "service_label: instance",
+        "service_label: [a]",
         "services: [{name: a, cmdline: ''}]",
         "services: [{name: a, cmdline: '(a{1000}){1000}'}]",
         "services: [{name: a, container: abc}]",
@@ -341,6 +358,14 @@ fn rules_that_can_match_are_taken() {
     ] {
         assert!(error(&format!("services: [{{name: a, {one}}}, {{name: b, {other}}}]")).contains("can never match"));
     }
+}
+
+#[test]
+fn a_label_may_name_the_service_otherwise() {
+    let label = |text: &str| Config::parse(text, "x").unwrap().service_label;
+    assert_eq!(label(""), "service");
+    assert_eq!(label("service_label: service"), "service");
+    assert_eq!(label("service_label: vigie_service"), "vigie_service");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The `prometheus` crate's own families copy every label's name and value for each metric, which is most of the cost of a
 //! scrape at a thousand routes. Here, metrics of one route share their labels, and histograms their bounds.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, collections::HashMap, rc::Rc};
 
 use prometheus::proto::{self, MetricType};
 use vigie_ebpf::native::{NATIVE_FIRST, NATIVE_SCHEMA, Native};
@@ -322,6 +322,43 @@ impl<'a> LabelSet<'a> {
                 text.push(',');
             }
             push_pair(text, pair);
+        }
+    }
+}
+
+/// Label sets in which a label has another name. What they share, they share still.
+#[derive(Debug)]
+pub struct Renamed<'a> {
+    from: &'static str,
+    to: &'static str,
+    /// What was shared, each with what takes its place.
+    known: HashMap<*const Shared<'a>, (Rc<Shared<'a>>, LabelSet<'a>)>,
+}
+
+// === impl Renamed ===
+
+impl<'a> Renamed<'a> {
+    /// Nothing yet.
+    pub fn new(from: &'static str, to: &'static str) -> Self {
+        Self {
+            from,
+            to,
+            known: HashMap::new(),
+        }
+    }
+
+    /// The same labels, one of them with another name. A label of a metric's own stays as it is.
+    pub fn of(&mut self, labels: &LabelSet<'a>) -> LabelSet<'a> {
+        let (from, to) = (self.from, self.to);
+        let (_, renamed) = self.known.entry(Rc::as_ptr(&labels.shared)).or_insert_with(|| {
+            let pairs = labels.shared.pairs.iter().cloned();
+            let pairs = pairs.map(|(name, value)| (if name == from { to } else { name }, value));
+            // It is kept, so that nothing else is ever at its address.
+            (Rc::clone(&labels.shared), pairs.collect::<Vec<_>>().into())
+        });
+        LabelSet {
+            shared: Rc::clone(&renamed.shared),
+            own: labels.own.clone(),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 
 use super::raw::{RawObjective, RawObjectives};
 use crate::config::{
-    self, Buckets, ConfigError,
+    self, Buckets, Config, ConfigError,
     error::Place,
     text::{one_line, quoted},
 };
@@ -95,9 +95,9 @@ impl Objectives {
     /// # Errors
     ///
     /// The first thing that is wrong, as one line.
-    pub fn load(path: &Path, buckets: &Buckets) -> Result<Self, ConfigError> {
+    pub fn load(path: &Path, vigie: &Config) -> Result<Self, ConfigError> {
         let text = config::read(path, "--config")?;
-        Self::parse(&text, &path.display().to_string(), buckets)
+        Self::parse(&text, &path.display().to_string(), vigie)
     }
 
     /// Checks a text; `origin` names it in errors.
@@ -105,19 +105,19 @@ impl Objectives {
     /// # Errors
     ///
     /// The first thing that is wrong, as one line.
-    pub fn parse(text: &str, origin: &str, buckets: &Buckets) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, origin: &str, vigie: &Config) -> Result<Self, ConfigError> {
         let raw: RawObjectives = config::yaml(text, origin)?;
-        Self::check(&raw, buckets).map_err(|problem| problem.of(origin))
+        Self::check(&raw, vigie).map_err(|problem| problem.of(origin))
     }
 
-    fn check(raw: &RawObjectives, buckets: &Buckets) -> Result<Self, Place> {
+    fn check(raw: &RawObjectives, vigie: &Config) -> Result<Self, Place> {
         if raw.slos.value.is_empty() {
             return Err(Place::at(&raw.slos, "slos is empty", "give at least one objective"));
         }
         let mut slos = Vec::new();
         let mut ids = BTreeSet::new();
         for slo in &raw.slos.value {
-            let objective = check_objective(&slo.value, buckets)?;
+            let objective = check_objective(&slo.value, vigie)?;
             if !ids.insert(objective.id()) {
                 let problem = format!("a second objective {}", quoted(&objective.id()));
                 return Err(Place::at(
@@ -180,10 +180,10 @@ fn check_period(period: &Spanned<String>) -> Result<u32, Place> {
     })
 }
 
-fn check_objective(raw: &RawObjective, buckets: &Buckets) -> Result<Objective, Place> {
+fn check_objective(raw: &RawObjective, vigie: &Config) -> Result<Objective, Place> {
     let bad = match (&raw.errors, &raw.faster_than) {
         (Some(errors), None) => Bad::Status(check_regex(errors, "errors")?),
-        (None, Some(threshold)) => Bad::Slower(check_threshold(threshold, buckets)?),
+        (None, Some(threshold)) => Bad::Slower(check_threshold(threshold, &vigie.buckets)?),
         (Some(_), Some(both)) => {
             let hint = "make two objectives of it";
             return Err(Place::at(both, "an objective with both errors and faster_than", hint));
@@ -199,7 +199,7 @@ fn check_objective(raw: &RawObjective, buckets: &Buckets) -> Result<Objective, P
     Ok(Objective {
         name: check_name(&raw.name, "name", is_plain)?,
         objective: check_percent(&raw.objective)?,
-        selector: selector(&service, raw.matching.as_ref())?,
+        selector: selector(vigie.service_label, &service, raw.matching.as_ref())?,
         source: source(&bad, raw.matching.as_ref()),
         namespace: namespace(raw.matching.as_ref()),
         service,
@@ -328,10 +328,10 @@ fn as_le(bound: f64) -> String {
     }
 }
 
-fn selector(service: &str, matching: Option<&BTreeMap<String, Spanned<String>>>) -> Result<String, Place> {
+fn selector(label: &str, service: &str, matching: Option<&BTreeMap<String, Spanned<String>>>) -> Result<String, Place> {
     let mut parts = Vec::new();
-    if !matching.is_some_and(|labels| labels.contains_key("service")) {
-        parts.push(format!("service=\"{}\"", escape(service)));
+    if !matching.is_some_and(|labels| labels.contains_key(label)) {
+        parts.push(format!("{label}=\"{}\"", escape(service)));
     }
     for (label, pattern) in matching.into_iter().flatten() {
         let is_own = ["class", "le", "status", "__name__"].contains(&label.as_str());

@@ -11,7 +11,7 @@ use super::{
     scrape::Scrape,
 };
 use crate::{
-    config::{Config, Profile},
+    config::{Config, Profile, SERVICE},
     logging::Level,
     metrics::format::Format,
     watch::{Wanted, Watch},
@@ -51,9 +51,9 @@ pub fn run(task: impl Future<Output = Result<()>>) -> Result<()> {
     LocalSet::new().block_on(&runtime, task)
 }
 
-/// The same metrics under Vigie's own names, whatever profile it serves them in.
+/// The same metrics under Vigie's own names, whatever profile it serves them in and whatever it calls the label of the service.
 fn own(url: &Url) -> Url {
-    url.with_query(&format!("profile={}", Profile::Vigie))
+    url.with_query(&format!("profile={}&service_label={SERVICE}", Profile::Vigie))
 }
 
 /// A source of metrics.
@@ -115,6 +115,7 @@ impl Source {
             Self::Own(watch) => {
                 let wanted = Wanted {
                     profile: Profile::Vigie,
+                    service_label: SERVICE,
                     format: Format::Text,
                     with_created: false,
                     scraper: None,

@@ -24,7 +24,7 @@ use super::{
     trace::{self, Answer},
 };
 use crate::{
-    config::Profile,
+    config::{Profile, SERVICE},
     metrics::{
         format::Format,
         scrapers::{self, Scraper},
@@ -160,10 +160,15 @@ impl Site {
             Ok(profile) => profile,
             Err(problem) => return plain(StatusCode::BAD_REQUEST, format!("{problem}\n")),
         };
+        let service_label = match wanted_service_label(request.uri().query(), self.watch.service_label()) {
+            Ok(label) => label,
+            Err(problem) => return respond(StatusCode::BAD_REQUEST, PLAIN, format!("{problem}\n")),
+        };
         let accepted = request.headers().get_all(ACCEPT).iter();
         let format = Format::accepted(accepted.filter_map(|value| value.to_str().ok()));
         let wanted = Wanted {
             profile,
+            service_label,
             format,
             with_created: wants_created(request.uri().query()),
             scraper: scraper(request, client),
@@ -264,6 +269,23 @@ fn patience<B>(request: &Request<B>) -> Option<Duration> {
     )
 }
 
+/// What a query wants the label to be called that names the service: `service`, or what this Vigie calls it anyway.
+fn wanted_service_label(query: Option<&str>, configured: &'static str) -> Result<&'static str, String> {
+    let parameters = query.unwrap_or_default().split('&');
+    let wanted = parameters
+        .filter_map(|parameter| parameter.strip_prefix("service_label="))
+        .next_back();
+    match wanted {
+        None => Ok(configured),
+        Some(name) => [SERVICE, configured]
+            .into_iter()
+            .find(|label| *label == name)
+            .ok_or_else(|| {
+                format!("service_label can be {SERVICE} or {configured} here: the configuration says which")
+            }),
+    }
+}
+
 /// The metric profile that a query asks for: Vigie's own, or the one that this Vigie has the buckets for.
 fn wanted_profile(query: Option<&str>, configured: Profile) -> Result<Profile, String> {
     let parameters = query.unwrap_or_default().split('&');
@@ -360,6 +382,20 @@ mod tests {
             (Some("profile="), Vigie, None),
         ] {
             assert_eq!(wanted_profile(query, configured).ok(), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_asks_for_a_service_label() {
+        for (query, expected) in [
+            (None, Some("app")),
+            (Some("profile=vigie"), Some("app")),
+            (Some("profile=vigie&service_label=service"), Some("service")),
+            (Some("service_label=app"), Some("app")),
+            (Some("service_label=other"), None),
+            (Some("service_label="), None),
+        ] {
+            assert_eq!(wanted_service_label(query, "app").ok(), expected, "{query:?}");
         }
     }
 

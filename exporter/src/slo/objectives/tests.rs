@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(text: &str) -> Result<Objectives, String> {
-    Objectives::parse(text, "slo.yml", &Buckets::default()).map_err(|error| error.to_string())
+    Objectives::parse(text, "slo.yml", &Config::default()).map_err(|error| error.to_string())
 }
 
 fn error(text: &str) -> String {
@@ -113,7 +113,11 @@ fn a_namespace_is_known_if_there_is_one() {
 fn thresholds_are_bounds() {
     let with = |threshold: &str, buckets: &Buckets| {
         let text = format!("slos: [{{service: a, name: b, objective: 95, faster_than: {threshold}}}]");
-        Objectives::parse(&text, "slo.yml", buckets).map(|objectives| objectives.slos[0].bad.clone())
+        let vigie = Config {
+            buckets: buckets.clone(),
+            ..Config::default()
+        };
+        Objectives::parse(&text, "slo.yml", &vigie).map(|objectives| objectives.slos[0].bad.clone())
     };
     let default = Buckets::default();
     for (threshold, le) in [
@@ -135,7 +139,7 @@ fn thresholds_are_bounds() {
         "slo.yml:1:58: faster_than \"3s\" is no bound of the latency buckets: use one of 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, \
          0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, or add it to buckets and give that file with --config.file"
     );
-    let own = config::Config::parse("buckets: [0.1, 3]", "x").unwrap().buckets;
+    let own = Config::parse("buckets: [0.1, 3]", "x").unwrap().buckets;
     assert_eq!(with("3s", &own).unwrap(), Bad::Slower("3.0".to_owned()));
     assert!(with("2s", &own).is_err());
 }
@@ -205,7 +209,7 @@ fn says_where_and_what_to_do() {
 
 #[test]
 fn a_missing_file_is_named_with_its_flag() {
-    let error = Objectives::load(Path::new("/no/such/slo.yml"), &Buckets::default()).unwrap_err();
+    let error = Objectives::load(Path::new("/no/such/slo.yml"), &Config::default()).unwrap_err();
     let line = error.to_string();
     assert!(
         line.starts_with("/no/such/slo.yml: cannot read") && line.contains("given to --config and"),

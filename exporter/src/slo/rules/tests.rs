@@ -1,16 +1,16 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::Buckets;
+use crate::config::Config;
 
 fn rules(text: &str) -> String {
-    super::text(&Objectives::parse(text, "slo.yml", &Buckets::default()).unwrap())
+    super::text(&Objectives::parse(text, "slo.yml", &Config::default()).unwrap())
 }
 
 #[test]
 fn the_committed_rules_are_what_the_example_gives() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/prometheus");
-    let objectives = Objectives::load(&dir.join("slo.yml"), &Buckets::default()).unwrap();
+    let objectives = Objectives::load(&dir.join("slo.yml"), &Config::default()).unwrap();
     let committed = std::fs::read_to_string(dir.join("rules/slo.yml")).unwrap();
     let hint = "vigie slo generate --config dashboards/prometheus/slo.yml -o dashboards/prometheus/rules/slo.yml";
     assert!(text(&objectives) == committed, "not what is committed: run {hint}");
@@ -93,4 +93,21 @@ fn a_namespace_is_a_label_of_the_alerts_once() {
     );
     assert!(!text.contains("namespace: 'shop'"), "{text}");
     assert!(text.contains("          namespace: 'mine'\n"), "{text}");
+}
+
+/// The requests of a service are found by the label that Vigie's configuration says.
+#[test]
+fn the_label_of_the_service_may_have_another_name() {
+    let vigie = Config {
+        service_label: "app",
+        ..Config::default()
+    };
+    let file = "slos:\n  - {service: store, name: up, objective: 99, errors: '5..'}\n  - {service: store, name: fast, objective: 99, faster_than: 2s, match: {app: 'a.*'}}\n";
+    let rules = text(&Objectives::parse(file, "slo.yml", &vigie).unwrap());
+    assert!(
+        rules.contains(r#"service_http_requests_total{app="store",class"#),
+        "{rules}"
+    );
+    assert!(rules.contains(r#"_bucket{app=~"a.*",le="2.0"}"#), "{rules}");
+    assert!(!rules.contains(r#"{service="#), "{rules}");
 }
