@@ -49,8 +49,10 @@ pub fn check(prometheus: &Path, vigie_program: &Path, files: &Files) -> Result<(
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
          rule_files: [rules/*.yml]\n\
-         scrape_configs: [{{job_name: vigie, static_configs: [{{targets: ['{}']}}]}}]\n",
-        vigie.server.address()
+         scrape_configs:\n\
+         - {{job_name: vigie, honor_labels: true, static_configs: [{{targets: ['{address}'], labels: {{service: vigie}}}}]}}\n\
+         - {{job_name: hidden, static_configs: [{{targets: ['{address}'], labels: {{service: vigie}}}}]}}\n",
+        address = vigie.server.address()
     );
     let prometheus = Prometheus::start(prometheus, place, &config, &[])?;
     wait(|| {
@@ -60,6 +62,7 @@ pub fn check(prometheus: &Path, vigie_program: &Path, files: &Files) -> Result<(
         missing(&prometheus, &recorded)
     })?;
     healthy(&prometheus.api("/api/v1/rules")?)?;
+    labels_are_honoured(&prometheus)?;
     // And one alert, as far as it comes without a minute's wait.
     drop(service);
     wait(|| {
@@ -68,6 +71,24 @@ pub fn check(prometheus: &Path, vigie_program: &Path, files: &Files) -> Result<(
             .is_empty()
             .then(|| "ServiceDown of a service that has stopped listening".to_owned()))
     })
+}
+
+/// A target label `service` hides that of Vigie, unless it is honoured: README's first query finds the service or not, and the alert is for the one job
+/// alone.
+fn labels_are_honoured(prometheus: &Prometheus) -> Result<()> {
+    wait(|| {
+        let hidden = prometheus.query("ALERTS{alertname='VigieLabelsHidden'}")?;
+        Ok(hidden.is_empty().then(|| "VigieLabelsHidden".to_owned()))
+    })?;
+    let hidden = prometheus.query("ALERTS{alertname='VigieLabelsHidden'}")?;
+    ensure!(hidden.iter().all(|alert| alert.label("job") == "hidden"), "{hidden:?}");
+    for (job, expected) in [("vigie", true), ("hidden", false)] {
+        let query = format!("sum by (service) (service_http_requests_total{{job='{job}'}})");
+        let services = prometheus.query(&query)?;
+        let is_found = services.iter().any(|sample| sample.label("service") == "store");
+        ensure!(is_found == expected, "{query}: {services:?}");
+    }
+    Ok(())
 }
 
 /// Waits until nothing is missing any more.
