@@ -10,7 +10,7 @@ use super::{error::Place, text::quoted};
 pub const SERVICE: &str = "service";
 
 /// All other labels of Vigie's families, in every profile; and those of every target. A test compares them with the documents.
-const TAKEN: [&str; 34] = [
+const TAKEN: [&str; 35] = [
     "arch",
     "class",
     "container",
@@ -30,6 +30,7 @@ const TAKEN: [&str; 34] = [
     "looks_like",
     "method",
     "mode",
+    "name",
     "namespace",
     "path",
     "phase",

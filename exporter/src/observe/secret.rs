@@ -39,9 +39,8 @@ pub fn may_be(segment: &[u8], before: &[u8]) -> bool {
     if !is_mixed || segment.len() < LEAST {
         return false;
     }
-    let is_behind = |word: &&str| before.eq_ignore_ascii_case(word.as_bytes());
     let mut parts = segment.split(|byte| !byte.is_ascii_alphanumeric());
-    BEFORE.iter().any(|word| is_behind(&word)) || parts.any(is_scrambled)
+    BEFORE.iter().any(|word| before.eq_ignore_ascii_case(word.as_bytes())) || parts.any(is_scrambled)
 }
 
 /// Whether letters and digits take turns too often for a word with a number.

@@ -116,6 +116,7 @@ mod tests {
     fn wanted(format: Format) -> Wanted {
         Wanted {
             profile: Profile::Vigie,
+            service_label: "service",
             format,
             with_created: false,
             scraper: None,

@@ -162,7 +162,7 @@ impl Site {
         };
         let service_label = match wanted_service_label(request.uri().query(), self.watch.service_label()) {
             Ok(label) => label,
-            Err(problem) => return respond(StatusCode::BAD_REQUEST, PLAIN, format!("{problem}\n")),
+            Err(problem) => return plain(StatusCode::BAD_REQUEST, format!("{problem}\n")),
         };
         let accepted = request.headers().get_all(ACCEPT).iter();
         let format = Format::accepted(accepted.filter_map(|value| value.to_str().ok()));
