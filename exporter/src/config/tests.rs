@@ -188,7 +188,7 @@ fn says_where_and_what_to_do() {
         ),
         (
             "services:\n  - name: a\n    cmdline: |\n      uvicorn\n",
-            "vigie.yml:3:14: cmdline \"uvicorn\\n\" ends with a line break, which no command line does: write it in quotes, or after >-",
+            "vigie.yml:4:7: cmdline \"uvicorn\\n\" ends with a line break, which no command line does: write it in quotes, or after >-",
         ),
         (
             "services:\n  - name: a\n    cmdline: '[a&&b]'\n",
