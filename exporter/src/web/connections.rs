@@ -439,7 +439,8 @@ mod tests {
         let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (ours, _) = listener.accept().await.unwrap();
         let (connections, clients) = (Connections::default(), Clients::default());
-        let mut stream = Watched::new(ours, Rc::clone(&connections.add(&clients).connection));
+        let connection = Rc::clone(&connections.add(&clients).connection);
+        let mut stream = Watched::new(ours, Rc::clone(&connection));
         let begin = Instant::now();
         let write = async {
             let result = stream.write_all(&vec![0; 50_000_000]).await;
@@ -452,8 +453,12 @@ mod tests {
                 sleep(STALL - Duration::from_secs(1)).await;
                 theirs.read_exact(&mut taken).await.unwrap();
                 taken.truncate(600_000);
-                // The other side learns of it in real time.
-                std::thread::sleep(Duration::from_millis(20));
+                // The other side learns of it in real time, if the windows let it, which on a busy machine may be a while.
+                let (before, real) = (connection.moved.get(), std::time::Instant::now());
+                while connection.moved.get() == before && real.elapsed() < Duration::from_millis(500) {
+                    std::thread::sleep(Duration::from_millis(1));
+                    tokio::task::yield_now().await;
+                }
             }
             begin.elapsed()
         };
