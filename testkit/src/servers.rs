@@ -319,10 +319,11 @@ mod tests {
         assert_eq!(vigie.server.address(), address);
         assert_eq!(vigie.scrape().unwrap().value("up", &[]), Ok(Some(1.0)));
         assert!(metrics.join().unwrap() > 0);
-        assert!(
-            vigie
-                .log()
-                .starts_with("serve --web.listen-address 127.0.0.1:0 --log.format json --extra:")
+        let socket = vigie.trace_socket();
+        let expected = format!(
+            "serve --web.listen-address 127.0.0.1:0 --log.format json --trace.socket {} --extra:",
+            socket.display()
         );
+        assert!(vigie.log().starts_with(&expected), "{}", vigie.log());
     }
 }
