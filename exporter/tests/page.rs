@@ -434,7 +434,9 @@ fn many_routes() {
     let own = url(&vigie, "");
     let asked = browser.asked();
     assert!(
-        asked.iter().any(|url| *url == format!("{own}metrics?profile=vigie")),
+        asked
+            .iter()
+            .any(|url| *url == format!("{own}metrics?profile=vigie&service_label=service")),
         "{asked:?}"
     );
     for asked in asked {

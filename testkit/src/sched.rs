@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-/// For how long the books of a process have to stay as they are until it is quiet.
-const QUIET: Duration = Duration::from_millis(100);
+/// How often it is looked whether a process is quiet.
+const PERIOD: Duration = Duration::from_millis(1);
 /// How long that is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -75,20 +75,36 @@ impl Sched {
     }
 }
 
-/// Waits until all threads of a process have left their CPUs, and none wakes up. Only then are its books complete.
+/// Waits until all threads of a process have left their CPUs, and none wants one. Only then are its books complete. Some programs wake up ten
+/// times a second for nothing: what counts is a moment at which all sleep.
 pub fn wait_until_quiet(process: u32) -> io::Result<()> {
     let begin = Instant::now();
-    let mut last = Sched::of_process(process)?;
-    while begin.elapsed() < PATIENCE {
-        thread::sleep(QUIET);
-        let now = Sched::of_process(process)?;
-        if now == last {
+    loop {
+        let before = Sched::of_threads(process)?;
+        if !wants_a_cpu(process)? && Sched::of_threads(process)? == before {
             return Ok(());
         }
-        last = now;
+        if begin.elapsed() > PATIENCE {
+            let message = format!("process {process} has not been quiet within {PATIENCE:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        thread::sleep(PERIOD);
     }
-    let message = format!("process {process} has not been quiet for {QUIET:?} within {PATIENCE:?}");
-    Err(io::Error::new(io::ErrorKind::TimedOut, message))
+}
+
+/// Whether a thread of a process runs, or waits for a CPU.
+fn wants_a_cpu(process: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let Ok(stat) = fs::read(thread?.path().join("stat")) else {
+            continue;
+        };
+        // Behind the name in parentheses: a blank, and the state.
+        let name_end = stat.iter().rposition(|byte| *byte == b')');
+        if name_end.and_then(|end| stat.get(end + 2)) == Some(&b'R') {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -102,5 +118,15 @@ mod tests {
         let (ran, waited) = (100, 50);
         assert_eq!(Sched::parse("100 50 3\n").unwrap(), Sched { ran, waited });
         assert_eq!(Sched::parse("100\n"), None);
+    }
+
+    #[test]
+    fn who_runs_is_not_quiet() {
+        assert!(wants_a_cpu(std::process::id()).unwrap());
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        wait_until_quiet(child.id()).unwrap();
+        assert!(!wants_a_cpu(child.id()).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
