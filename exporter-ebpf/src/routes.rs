@@ -39,7 +39,7 @@ pub extern "C" fn vigie_find_shape(request: *mut Request, shape: *const Shape) -
     }
     let mut result = 0;
     let mut route = vigie_known_route(request.shape, service) as u32;
-    let mode = mode_of(request.service);
+    let (mode, general) = (mode_of(request.service), request.shape);
     if route == ROUTE_UNKNOWN && mode & route_mode::EXACT != 0 {
         request.shape = vigie_exact(shape);
         route = vigie_known_route(request.shape, service) as u32;
@@ -47,10 +47,14 @@ pub extern "C" fn vigie_find_shape(request: *mut Request, shape: *const Shape) -
     if route == ROUTE_UNKNOWN {
         if mode & route_mode::COLLAPSES != 0 {
             let collapsed = vigie_collapse(shape, service);
-            if collapsed != request.shape {
+            if collapsed != general {
                 route = vigie_known_route(collapsed, service) as u32;
-                if route > ROUTE_OTHER && vigie_is_busy(request.shape, service) != 0 {
+                if route > ROUTE_OTHER && vigie_is_busy(general, service) != 0 {
                     return SHOW | ASKED_OFTEN;
+                }
+                // A template may match what stands below a level that has collapsed: user space looks, as often as it may be asked.
+                if route > ROUTE_OTHER && mode & route_mode::TEMPLATED != 0 && vigie_may_show(service) != 0 {
+                    return SHOW;
                 }
                 if route != ROUTE_UNKNOWN {
                     request.shape = collapsed;

@@ -37,7 +37,7 @@ use crate::{
         format::Format,
         scrapers::{Scraper, Scrapers},
     },
-    observe::{ledger::Ledger, tracers::Tracers},
+    observe::{ledger::Ledger, traced::monotonic, tracers::Tracers},
     privileges,
 };
 
@@ -75,8 +75,8 @@ pub struct Wanted {
     pub format: Format,
     /// Whether it wants to know in OpenMetrics, too, when each metric was 0.
     pub with_created: bool,
-    /// The client, if it scrapes.
-    pub scraper: Option<Scraper>,
+    /// When it was last shown what there was, if it scrapes and was: by the monotonic clock, in nanoseconds.
+    pub shown: Option<u64>,
 }
 
 // === impl Watch ===
@@ -175,7 +175,7 @@ impl Watch {
             service_label,
             format,
             with_created,
-            scraper,
+            shown,
         } = wanted;
         let _tells = self.tells_of_panic();
         let rarest = self
@@ -189,16 +189,10 @@ impl Watch {
         let snapshot = ledger.snapshot(format == Format::Protobuf, format != Format::Text)?;
         let has_forgotten = ledger.take_forgotten();
         drop(ledger);
-        let mut scrapers = self.scrapers.lock().map_err(|_| traces::broken())?;
-        let shown = scraper
-            .as_ref()
-            .and_then(|scraper| scrapers.last(scraper, snapshot.taken));
+        let scrapers = self.scrapers.lock().map_err(|_| traces::broken())?;
         let mut families = self.families.collect(&snapshot, profile, shown);
         if let Ok(tracers) = self.tracers.lock() {
             families.extend(metrics::traces::families(&tracers.totals()));
-        }
-        if let Some(scraper) = scraper {
-            scrapers.shown(scraper, snapshot.taken);
         }
         families.extend(scrapers.families());
         families.extend(self.clients.families());
@@ -213,6 +207,18 @@ impl Watch {
             memory::release();
         }
         Ok(metrics)
+    }
+
+    /// When this scraper was last shown what there was, if it was.
+    pub fn last_shown(&self, scraper: &Scraper) -> Option<u64> {
+        self.scrapers.lock().ok()?.last(scraper, monotonic())
+    }
+
+    /// A scraper is shown what there was at this time.
+    pub fn shown(&self, scraper: Scraper, taken: u64) {
+        if let Ok(mut scrapers) = self.scrapers.lock() {
+            scrapers.shown(scraper, taken);
+        }
     }
 
     /// What a scraper was shown at this time has not come to it.

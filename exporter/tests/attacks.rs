@@ -75,7 +75,7 @@ const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
 type Attack = fn(SocketAddr) -> Vec<TcpStream>;
 
 /// One of each kind.
-fn attacks() -> [(&'static str, Attack); 5] {
+fn attacks() -> [(&'static str, Attack); 6] {
     fn asks(address: SocketAddr, count: usize, requests: usize) -> Vec<TcpStream> {
         let client = |_| {
             let mut client = slow_to_read(address);
@@ -94,11 +94,26 @@ fn attacks() -> [(&'static str, Attack); 5] {
         };
         (0..count).map(client).collect()
     }
+    /// Each with a history of its own, and so with a body of its own.
+    fn scrapes(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+        let client = |number| {
+            let mut client = slow_to_read(address);
+            let ask = format!(
+                "GET /metrics?{number} HTTP/1.1\r\nHost: a\r\nUser-Agent: {number}\r\nX-Prometheus-Scrape-Timeout-Seconds: 1\r\n\r\n"
+            );
+            let _ = client.write_all(ask.repeat(3).as_bytes());
+            client
+        };
+        (0..count).map(client).collect()
+    }
     [
         ("30 readers that never read", |address| asks(address, 30, 1)),
         ("100 readers that never read", |address| asks(address, 100, 1)),
         ("50 connections with 200 requests each, never read", |address| {
             asks(address, 50, 200)
+        }),
+        ("60 scrapers that never read, each by another name", |address| {
+            scrapes(address, 60)
         }),
         ("1,010 idle connections", |address| sends(address, 1010, b"")),
         ("1,010 heads that never end", |address| {

@@ -74,6 +74,36 @@ fn secrets_are_no_labels() {
     assert_eq!(lost(&vigie.scrape().unwrap()), 0.0);
 }
 
+/// A level of words has collapsed, and a template matches words there that come later.
+#[test]
+fn templates_match_below_what_has_collapsed() {
+    let address = server(answer_as_asked);
+    let config = format!(
+        "max_routes: 40\nservices:\n  - name: shop\n    port: {}\n    routes:\n      - /@{{user}}\n",
+        address.port()
+    );
+    let (_directory, vigie) = vigie_with(&config);
+    let strangers = (0..400).map(|i| ("GET", format!("/{}?200", word(i))));
+    let mut sent = request_in_turn(address, strangers.collect::<Vec<_>>());
+    let total = |scrape: &testkit::Scrape| scrape.requests(address.port()).values().sum::<u64>();
+    settled_scrape(&vigie, |scrape| total(scrape) == sent);
+    // Room is made once a second.
+    std::thread::sleep(Duration::from_millis(1200));
+    let more = (400..420).map(|i| ("GET", format!("/{}?200", word(i))));
+    sent += request_in_turn(address, more.collect::<Vec<_>>());
+    let scrape = settled_scrape(&vigie, |scrape| total(scrape) == sent);
+    let collapsed = ("/{…}".to_owned(), "GET".to_owned(), 200);
+    assert!(
+        scrape.requests(address.port()).contains_key(&collapsed),
+        "nothing has collapsed"
+    );
+    let users = (0..50).map(|i| ("GET", format!("/@{}?200", word(i))));
+    sent += request_in_turn(address, users.collect::<Vec<_>>());
+    let scrape = settled_scrape(&vigie, |scrape| total(scrape) == sent);
+    let of_users = ("/@{user}".to_owned(), "GET".to_owned(), 200);
+    assert_eq!(scrape.requests(address.port()).get(&of_users), Some(&50));
+}
+
 /// A Vigie with this config.
 fn vigie_with(config: &str) -> (TempDir, Watch) {
     let directory = TempDir::new().unwrap();

@@ -31,7 +31,7 @@ pub struct Serve {
     /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,
-    /// How many requests to answer at once: what is more gets 503; 0 is all of them.
+    /// How many answers may be on their way at once: what finds no place gets 503; 0 is no limit.
     #[arg(long = "web.max-requests", value_name = "NUMBER", default_value_t = 40)]
     max_requests: usize,
     /// Unix socket for 'vigie trace', which root may use, and the group vigie.

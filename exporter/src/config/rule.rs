@@ -1,5 +1,6 @@
 //! One naming rule of the configuration.
 
+use regex_syntax::hir::{Hir, HirKind, Literal};
 use std::path::PathBuf;
 
 use regex::Regex;
@@ -153,8 +154,17 @@ fn check_cmdline(pattern: &Spanned<String>) -> Result<Regex, Place> {
 /// Whether a regular expression matches nothing at all, as `[a&&b]`; or wants the zero byte that stands between arguments in `/proc`, in the
 /// place of which the command line has blanks here.
 fn never_matches(pattern: &str) -> bool {
-    let is_empty = regex_syntax::parse(pattern).is_ok_and(|parsed| parsed.properties().minimum_len().is_none());
-    is_empty || pattern.contains('\0') || pattern.contains(r"\x00")
+    fn wants_zero(part: &Hir) -> bool {
+        match part.kind() {
+            HirKind::Literal(Literal(bytes)) => bytes.contains(&0),
+            HirKind::Capture(capture) => wants_zero(&capture.sub),
+            HirKind::Concat(parts) => parts.iter().any(wants_zero),
+            HirKind::Alternation(ways) => ways.iter().all(wants_zero),
+            HirKind::Repetition(repetition) => repetition.min > 0 && wants_zero(&repetition.sub),
+            _ => false,
+        }
+    }
+    regex_syntax::parse(pattern).is_ok_and(|parsed| parsed.properties().minimum_len().is_none() || wants_zero(&parsed))
 }
 
 fn check_unit(unit: &Spanned<String>) -> Result<String, Place> {

@@ -1,15 +1,13 @@
 //! Who listens on which TCP port right now, in every network namespace that can be seen.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs::File,
-};
+use std::collections::{HashMap, HashSet};
 
 use procfs::{
     ProcError,
     net::TcpState,
     process::{FDTarget, Process},
 };
+use rustix::fs::CWD;
 
 use super::{process::network_namespace, usage::processes::process_ids};
 use crate::descriptors;
@@ -35,7 +33,7 @@ pub fn listeners() -> Listeners {
         let Some(process) = open(id) else {
             continue;
         };
-        let namespace = File::open(format!("/proc/{id}")).ok().and_then(network_namespace);
+        let namespace = network_namespace(CWD, &format!("/proc/{id}/"));
         if namespaces.insert(namespace) {
             ports.extend(listening(&process));
         }

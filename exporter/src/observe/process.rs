@@ -202,10 +202,10 @@ fn executable(dir: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The number of the network namespace of a process, by its open directory in `/proc`: that of the file which lists the devices in it. Each
+/// The number of the network namespace of a process, by its directory in `/proc`, open (`at`) or by its path with a slash behind it: that of the file which lists the devices in it. Each
 /// namespace has a file of its own, and other than at `ns/net` anybody may look at it.
-pub fn network_namespace(directory: impl AsFd) -> Option<u64> {
-    statat(directory, "net/dev", AtFlags::empty())
+pub fn network_namespace(at: impl AsFd, directory: &str) -> Option<u64> {
+    statat(at, format!("{directory}net/dev"), AtFlags::empty())
         .ok()
         .map(|stat| stat.st_ino)
 }

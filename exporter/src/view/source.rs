@@ -118,7 +118,7 @@ impl Source {
                     service_label: SERVICE,
                     format: Format::Text,
                     with_created: false,
-                    scraper: None,
+                    shown: None,
                 };
                 String::from_utf8(watch.metrics(wanted)?.body)?
             }

@@ -85,7 +85,7 @@ impl Connection {
     /// Until when its client has to send a request.
     fn deadline(&self) -> Instant {
         match self.head.get() {
-            _ if self.stays.get() => Instant::now() + IDLE_TIMEOUT,
+            _ if self.stays.get() || self.is_cut.get() => Instant::now() + IDLE_TIMEOUT,
             Some(since) => since + HEAD_TIMEOUT,
             None => self.moved.get() + IDLE_TIMEOUT,
         }
@@ -271,7 +271,10 @@ impl<S: Unsent> Watched<S> {
     fn sent(&mut self, context: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.connection.is_cut.set(!matches!(result, Poll::Ready(Ok(_))));
         if result.is_ready() {
-            self.connection.moved.set(Instant::now());
+            let now = Instant::now();
+            self.connection.moved.set(now);
+            // What has come of another head meanwhile is not read yet.
+            self.connection.head.set(self.connection.head.get().map(|_| now));
             self.stalled = None;
             return result;
         }

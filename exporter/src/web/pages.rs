@@ -130,17 +130,17 @@ impl Site {
                     "/" => self.page(request),
                     _ => self.metrics(request, client, connections).await,
                 };
-                let Some(place) = self.requests.begin(connections, self.watch.clients()).await else {
-                    if let Some(scrape) = response.extensions_mut().remove::<Scrape>() {
-                        self.lost(&scrape);
-                    }
-                    let text = "too many requests are under way (--web.max-requests)\n";
-                    let mut response = respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text);
-                    response
-                        .headers_mut()
-                        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                    return response;
+                // Whoever goes while this waits has not been shown anything.
+                let mut unsent = Unsent {
+                    site: self,
+                    scrape: response.extensions_mut().remove(),
                 };
+                let Some(place) = self.requests.begin(connections, self.watch.clients()).await else {
+                    return too_many().map(Full::new);
+                };
+                if let Some(scrape) = unsent.scrape.take() {
+                    response.extensions_mut().insert(scrape);
+                }
                 let (parts, body) = response.into_parts();
                 Response::from_parts(parts, Full::new(place.keep_for(body)))
             }
@@ -166,17 +166,19 @@ impl Site {
         };
         let accepted = request.headers().get_all(ACCEPT).iter();
         let format = Format::accepted(accepted.filter_map(|value| value.to_str().ok()));
+        let scraper = scraper(request, client);
         let wanted = Wanted {
             profile,
             service_label,
             format,
             with_created: wants_created(request.uri().query()),
-            scraper: scraper(request, client),
+            shown: scraper.as_ref().and_then(|scraper| self.watch.last_shown(scraper)),
         };
-        let scraper = wanted.scraper.clone();
         let collect = |wanted| self.watch.metrics(wanted);
-        let rendered = match self.moments.rendered(wanted, || connections.came(), collect).await {
-            Ok(rendered) => rendered,
+        let clients = self.watch.clients();
+        let rendered = match self.moments.rendered(wanted, connections, clients, collect).await {
+            Ok(Some(rendered)) => rendered,
+            Ok(None) => return too_many(),
             Err(failure) => {
                 error!("cannot collect: {failure:#}");
                 return plain(
@@ -194,6 +196,7 @@ impl Site {
             .headers_mut()
             .insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         if let Some(scraper) = scraper {
+            self.watch.shown(scraper.clone(), taken);
             response.extensions_mut().insert(Scrape {
                 scraper,
                 taken,
@@ -306,6 +309,29 @@ fn wanted_profile(query: Option<&str>, configured: Profile) -> Result<Profile, S
                 }
             }),
     }
+}
+
+/// A scrape that is lost to its scraper when this is dropped.
+struct Unsent<'a> {
+    site: &'a Site,
+    scrape: Option<Scrape>,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        if let Some(scrape) = &self.scrape {
+            self.site.lost(scrape);
+        }
+    }
+}
+
+fn too_many() -> Response<Bytes> {
+    let text = "too many requests are under way (--web.max-requests)\n";
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn plain(status: StatusCode, text: String) -> Response<Bytes> {

@@ -98,7 +98,9 @@ where
             connection.has_asked();
             connections.has_come();
             let mut response = site.answer(&request, door, connections).await;
-            connection.stays.set(matches!(response.body(), Either::Right(_)));
+            if let Either::Right(lines) = response.body_mut() {
+                lines.are_for(connection);
+            }
             // Whoever sends another request has got the answer to the one before.
             let scrape = response.extensions_mut().remove::<Scrape>();
             last.replace(scrape.map(|scrape| (scrape, Instant::now())));

@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -17,7 +18,7 @@ use hyper::{
 };
 use tokio::sync::mpsc;
 
-use super::pages::Site;
+use super::{connections::Connection, pages::Site};
 use crate::observe::filter::Filter;
 
 /// Where traces are.
@@ -32,9 +33,27 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 #[derive(Debug)]
 pub struct Lines {
     receiver: mpsc::Receiver<String>,
+    /// The connection that stays as long as there may be more of them.
+    connection: Option<Rc<Connection>>,
 }
 
 // === impl Lines ===
+
+impl Lines {
+    /// They are for the client of this connection.
+    pub fn are_for(&mut self, connection: &Rc<Connection>) {
+        connection.stays.set(true);
+        self.connection = Some(Rc::clone(connection));
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.stays.set(false);
+        }
+    }
+}
 
 impl Body for Lines {
     type Data = Bytes;
@@ -90,7 +109,10 @@ fn begin(site: &Site, query: &str) -> Answer {
     };
     match site.watch.begin_trace(filter) {
         Ok(Some(receiver)) => {
-            let mut response = Response::new(Either::Right(Lines { receiver }));
+            let mut response = Response::new(Either::Right(Lines {
+                receiver,
+                connection: None,
+            }));
             response.headers_mut().insert(CONTENT_TYPE, LINES);
             response
         }

@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _, chown},
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -38,7 +38,19 @@ impl TraceSocket {
     pub fn open(path: &Path) -> Result<Self> {
         let made = || format!("cannot make the socket of traces {}", path.display());
         if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).with_context(made)?;
+            if !directory.exists() {
+                fs::create_dir_all(directory).with_context(made)?;
+                // The socket itself says who may come in, whatever the umask is.
+                fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).with_context(made)?;
+            }
+            let found = fs::metadata(directory).with_context(made)?;
+            let is_own = found.uid() == 0 || found.uid() == rustix::process::geteuid().as_raw();
+            if !is_own || found.mode() & 0o022 != 0 {
+                bail!(
+                    "{} is writable for others, who could put another file in the socket's place: choose another with --trace.socket",
+                    directory.display()
+                );
+            }
         }
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
@@ -63,7 +75,7 @@ impl TraceSocket {
             path: path.to_owned(),
         };
         if let Some(group) = group_id(&fs::read_to_string("/etc/group").unwrap_or_default()) {
-            match chown(path, None, Some(group)) {
+            match lchown(path, None, Some(group)) {
                 Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o660)).with_context(made)?,
                 Err(error) => warn!("the group {GROUP} cannot be let in to {}: {error}", path.display()),
             }

@@ -51,8 +51,8 @@ impl Programs {
     /// Copies this program once.
     pub fn new() -> Result<Self> {
         let dir = TempDir::new()?;
-        let own = std::env::current_exe().context("where this program is")?;
-        fs::copy(&own, dir.path().join(CHILD)).context("cannot copy this program")?;
+        // Its file may have been replaced by a build since.
+        fs::copy("/proc/self/exe", dir.path().join(CHILD)).context("cannot copy this program")?;
         Ok(Self { dir })
     }
 

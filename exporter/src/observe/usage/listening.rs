@@ -15,6 +15,7 @@ use std::{
 };
 
 use log::warn;
+use rustix::fs::CWD;
 
 use self::endpoints::Port;
 use super::{
@@ -150,10 +151,7 @@ impl Listening {
     /// Nobody is known to listen.
     pub fn new() -> Self {
         Self {
-            own: directory_of(std::process::id())
-                .ok()
-                .and_then(network_namespace)
-                .unwrap_or(UNIX),
+            own: network_namespace(CWD, "/proc/self/").unwrap_or(UNIX),
             namespaces: HashMap::new(),
             candidates: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -442,8 +440,8 @@ impl Listening {
             && !owned.is_empty()
             && has_time
         {
-            open.clear();
-            diag.tcp(ESTABLISHED | CLOSE_WAIT, &mut self.buffer, |socket| {
+            let mut now = HashMap::new();
+            let counted_all = diag.tcp(ESTABLISHED | CLOSE_WAIT, &mut self.buffer, |socket| {
                 let Some(owners) = owned.get(&socket.port) else {
                     return;
                 };
@@ -451,10 +449,14 @@ impl Listening {
                 let exact = owners.iter().find(|(_, address)| *address == socket.address);
                 let owner = exact.or_else(|| owners.iter().find(|(_, address)| *address == [0; 16]));
                 if let Some((service, _)) = owner.or_else(|| owners.first()) {
-                    *open.entry((*service, socket.port)).or_default() += 1;
+                    *now.entry((*service, socket.port)).or_default() += 1;
                 }
-            })?;
-            *counted = self.scrape;
+            });
+            // Else what there was is shown: what listens is known all the same.
+            if counted_all.is_ok() {
+                *open = now;
+                *counted = self.scrape;
+            }
         }
         for (key, count) in open.iter() {
             if let Some(port) = self.ports.get_mut(key) {

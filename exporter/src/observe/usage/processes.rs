@@ -91,7 +91,7 @@ struct Process {
     io_file: Held,
     cgroup: Held,
     /// The number of its network namespace, which is looked up when it is asked for.
-    namespace: OnceCell<Option<u64>>,
+    namespace: OnceCell<u64>,
     service: u16,
     /// What it had at the last scrape.
     io: Io,
@@ -153,11 +153,15 @@ impl Processes {
     /// The network namespace of a process of a service, if it lived at the last scrape.
     pub fn network_namespace(&self, id: u32) -> Option<u64> {
         let process = self.known.get(&id)?;
-        let look = || match &process.directory {
-            Some(directory) => network_namespace(directory),
-            None => network_namespace(directory_of(id).ok()?),
-        };
-        *process.namespace.get_or_init(look)
+        if process.namespace.get().is_none() {
+            let namespace = match &process.directory {
+                Some(directory) => network_namespace(directory, ""),
+                None => network_namespace(CWD, &format!("/proc/{id}/")),
+            };
+            // What cannot be had now may be later.
+            process.namespace.set(namespace?).ok()?;
+        }
+        process.namespace.get().copied()
     }
 
     /// A service is no more.

@@ -10,6 +10,8 @@ use std::{
 use super::diag::Socket;
 use crate::descriptors;
 
+/// In the cookie of a socket that a file has told of: the kernel counts its own from 1.
+const FROM_FILE: u64 = 1 << 63;
 /// `TCP_LISTEN`, as the files have it.
 const LISTENING: &str = "0A";
 
@@ -50,8 +52,8 @@ fn parse(line: &str) -> Option<Socket> {
     let mut socket = Socket {
         port: u16::from_str_radix(port, 16).ok()?,
         address: [0; 16],
-        // Another socket may have it later.
-        cookie: u64::from(inode),
+        // Another socket may have it later; none that the kernel itself has a number for has one with this bit.
+        cookie: u64::from(inode) | FROM_FILE,
         inode,
         backlog: u32::from_str_radix(waiting, 16).ok()?,
         limit: None,
@@ -100,7 +102,7 @@ mod tests {
             .unwrap();
             assert_eq!((in_file.len(), asked.len()), (1, 1), "{address}");
             let expected = Socket {
-                cookie: u64::from(asked[0].inode),
+                cookie: u64::from(asked[0].inode) | FROM_FILE,
                 limit: None,
                 drops: None,
                 ..asked[0]
