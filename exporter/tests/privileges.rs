@@ -11,12 +11,12 @@ mod common;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::Duration,
 };
 
-use common::{binary, settled_scrape};
+use common::{program_for_anybody, settled_scrape};
 use testkit::{Client, Request, Scrape, Server, TempDir, Vigie, free_port, host::Host, namespace, vigie_as};
 
 /// All that full function needs.
@@ -28,13 +28,6 @@ const REQUESTS: u64 = 7;
 /// Whoever runs the servers, and Vigie.
 const SERVERS: &str = "1234";
 const VIGIE: &str = "4242";
-
-/// A directory that anybody may look into.
-fn open_directory() -> TempDir {
-    let directory = TempDir::new().unwrap();
-    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    directory
-}
 
 /// A command as another user, with these capabilities and no others.
 fn run_as(user: &str, capabilities: &[&str], program: &Path) -> Command {
@@ -122,29 +115,13 @@ fn shown(scrape: &Scrape, port: u16) -> Option<Shown> {
 
 /// Vigie as a user that nobody knows, with these capabilities.
 fn vigie_with(directory: &TempDir, capabilities: &[&str]) -> Vigie {
-    let copy = copy_of(directory);
-    vigie_as(run_as(VIGIE, capabilities, &copy), &[]).unwrap()
-}
-
-/// The program where anybody may run it.
-fn copy_of(directory: &TempDir) -> PathBuf {
-    let copy = directory.path().join("vigie");
-    if !copy.exists() {
-        // By another process: a child that another test starts meanwhile would keep the file open for writing.
-        let copied = Command::new("install")
-            .args(["-m", "755"])
-            .arg(binary())
-            .arg(&copy)
-            .status();
-        assert!(copied.unwrap().success());
-    }
-    copy
+    vigie_as(run_as(VIGIE, capabilities, &program_for_anybody(directory)), &[]).unwrap()
 }
 
 #[test]
 fn fewer_privileges() {
     let _host = Host::beside_others().unwrap();
-    let directory = open_directory();
+    let directory = TempDir::new().unwrap();
     let all = (Some(1.0), Some(0.0), Some(5.0), Some(0.0));
     let by_file = (Some(1.0), Some(0.0), None, None);
     for (count, inside, code) in [(2, by_file, 2), (3, by_file, 2), (4, by_file, 2), (5, all, 0)] {
@@ -175,7 +152,7 @@ fn fewer_privileges() {
             missing += said;
         }
         assert_eq!(missing, ALL.len() - count);
-        let doctor = run_as(VIGIE, capabilities, &copy_of(&directory))
+        let doctor = run_as(VIGIE, capabilities, &program_for_anybody(&directory))
             .arg("doctor")
             .output()
             .unwrap();
@@ -187,20 +164,20 @@ fn fewer_privileges() {
 
 #[test]
 fn too_few_privileges() {
-    let directory = open_directory();
+    let directory = TempDir::new().unwrap();
     for capabilities in [
         &[][..],
         &["bpf"],
         &["perfmon"],
         &["sys_ptrace", "dac_read_search", "net_admin"],
     ] {
-        let doctor = run_as(VIGIE, capabilities, &copy_of(&directory))
+        let doctor = run_as(VIGIE, capabilities, &program_for_anybody(&directory))
             .arg("doctor")
             .output()
             .unwrap();
         let text = String::from_utf8(doctor.stdout).unwrap();
         assert_eq!(doctor.status.code(), Some(1), "{capabilities:?}: {text}");
-        let mut serve = run_as(VIGIE, capabilities, &copy_of(&directory));
+        let mut serve = run_as(VIGIE, capabilities, &program_for_anybody(&directory));
         let output = serve
             .args(["serve", "--web.listen-address", "127.0.0.1:0"])
             .output()

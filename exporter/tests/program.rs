@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{binary, vigie};
+use common::{binary, program_for_anybody, vigie};
 use testkit::{Request, Sched, Scrape, TempDir};
 
 fn run(arguments: &[&str]) -> Output {
@@ -156,9 +156,7 @@ fn bad_addresses() {
 fn no_root() {
     // A copy that anybody may run.
     let directory = TempDir::new().unwrap();
-    let copy = directory.path().join("vigie");
-    std::fs::copy(binary(), &copy).unwrap();
-    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let copy = program_for_anybody(&directory);
     let nobody = 65534;
     for command in ["serve", "doctor"] {
         let mut run = Command::new(&copy);

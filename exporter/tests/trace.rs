@@ -12,15 +12,15 @@ use std::{
     collections::BTreeMap,
     io::{Read, Write as _},
     net::SocketAddr,
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::net::UnixStream,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use common::{
-    Watch, answer_all, ask_for_traces, binary, connect, python, read_head, read_request, server, settled_scrape, vigie,
-    vigie_alone,
+    Watch, answer_all, ask_for_traces, binary, connect, program_for_anybody, python, read_head, read_request, server,
+    settled_scrape, vigie, vigie_alone,
 };
 use serde_json::Value;
 use testkit::{Client, Request, Scrape, Server, Shot, TempDir, closed_loop, nginx, python_app};
@@ -531,18 +531,19 @@ fn refusals() {
     }
     // Another user of this host, who may come as far as the socket.
     let socket = vigie.trace_socket();
-    let directory = vigie.server.dir().path();
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = directory.join("vigie");
-    let copied = Command::new("install")
-        .args(["-m", "755"])
-        .arg(binary())
-        .arg(&copy)
-        .status();
-    assert!(copied.unwrap().success());
-    let mut other = Command::new("setpriv");
+    let copy = program_for_anybody(vigie.server.dir());
+    // Let in, it would wait for requests.
+    let mut other = Command::new("timeout");
     other
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .args([
+            "10",
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+        ])
         .arg(&copy);
     let output = other.args(["trace", "--trace.socket"]).arg(&socket).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();

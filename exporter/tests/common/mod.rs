@@ -3,10 +3,11 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     ops::{Deref, DerefMut},
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -21,6 +22,19 @@ use testkit::{Counts, Scrape, TempDir, Vigie};
 /// The program under test.
 pub fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_vigie"))
+}
+
+/// A copy of the program, in a directory that anybody may look into from now on, and for anybody to run.
+pub fn program_for_anybody(directory: &TempDir) -> PathBuf {
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.path().join("vigie");
+    if !copy.exists() {
+        // By another process: a child that another test starts meanwhile would keep the file open for writing.
+        let mut install = Command::new("install");
+        install.args(["-m", "755"]).arg(binary()).arg(&copy);
+        assert!(install.status().unwrap().success());
+    }
+    copy
 }
 
 /// Vigie, watching, and what keeps tests apart that look at numbers of the whole host.
@@ -199,8 +213,8 @@ pub fn request_with<'a>(
 
 /// How many sockets a process has open.
 pub fn sockets_of(process: u32) -> usize {
-    let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
-    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
     targets
         .filter(|target| target.to_string_lossy().starts_with("socket:"))
         .count()
