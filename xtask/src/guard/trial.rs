@@ -90,15 +90,15 @@ struct Guarded {
 
 impl Guarded {
     fn start(stand: &Stand, seconds: u64, flags: &[&str]) -> Result<Self> {
-        // Its file may have been replaced by a build since.
+        // Its file may have been replaced by a build since. The guard is this program, too, and so is what it guards.
         let program = "/proc/self/exe";
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command
             .args(["guard", "--service", "balancer", "--window", "5", "--every", "1"])
             .args(["--prometheus", &stand.prometheus.server.address().to_string()])
             .args(flags)
             .arg("--")
-            .arg(&program)
+            .arg(program)
             .args(["load", "--users", "5", "--seconds", &seconds.to_string()])
             .args(["--target", &stand.balancer.address().to_string()])
             .stdin(Stdio::null())
